@@ -1,0 +1,1 @@
+"""The application: composition, services, screens, command line and REST."""

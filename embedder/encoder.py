@@ -1,0 +1,268 @@
+"""The Embedder: text in, unit vectors out."""
+
+import copy
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+
+from embedder.bidirectional import CanaryFailed, check_attention
+from embedder.catalogue import Location, Reference, locate
+from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
+from embedder.errors import AppError
+from embedder.hardware import dtype_name, pick_device, pick_dtype
+from embedder.model import EmbeddingModel
+from embedder.prompts import PromptPolicy
+from embedder.protocol import Side, TokenSpans, Vectors
+from embedder.tokenization import TextTokenizer, Tokenized, token_batches
+from embedder.vectors import narrow, truncate_and_normalize
+
+_logger = logging.getLogger(__name__)
+
+_DEFAULT_MAX_TOKENS = 512
+"""KaLM-Embedding-V2 was trained and measured at this length, whatever its positions would allow."""
+
+_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+_WINDOW_TEXTS = 4096
+"""Texts tokenised and sorted at a time: enough for even batches, little enough for any list to fit."""
+
+
+class InvalidInput(AppError):
+    """Something that is not a list of texts, or a width the model does not have."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What an encoder has done since it was loaded."""
+
+    texts: int = 0
+    tokens: int = 0
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a loaded model is, beside its weights in memory."""
+
+    location: Location
+    checkpoint: Checkpoint
+    dims: tuple[int, ...]
+    fingerprint: str
+    max_tokens: int
+
+
+class Embedder:
+    """A loaded model. Safe to share between threads; make one with ``Embedder.load``."""
+
+    def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._identity = identity
+        self._batch_tokens = batch_tokens
+        self._dim = identity.dims[0]
+        # One batch at a time: the products already use every core, and between two batches of a long list a
+        # short query of another thread gets its turn.
+        self._turn = threading.Lock()
+        self.usage = Usage()
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | None = None,
+        *,
+        dim: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_tokens: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> Self:
+        """Open a model and prove that it is read rightly.
+
+        Args:
+            name_or_path: A name of the catalogue (``kalm-v2.5``), a folder in the sentence-transformers layout
+                or of plain transformers files, or a hub id; None opens the default model.
+            dim: Width of the vectors; one of the checkpoint's own Matryoshka widths.
+            device: ``auto``, ``cpu``, ``cuda``.
+            dtype: ``auto`` takes bfloat16 where a short timing shows it to be faster; else ``float32`` or
+                ``bfloat16``.
+            max_tokens: Longest input, prompt included; the default is 512 or less if the model has less.
+            batch_tokens: Tokens of a forward pass, padding included.
+
+        Raises:
+            UnknownModel: If there is no such model.
+            UnreachableModel: If it would have to be fetched and cannot be.
+            UnreadableCheckpoint: If its files are not what this product can serve.
+            CanaryFailed: If attention, padding or a published reference vector come out wrong.
+            InvalidInput: If ``dim`` or ``max_tokens`` is not one the model has.
+            UnknownSetting: If ``device`` or ``dtype`` does not exist here.
+        """
+        location = locate(name_or_path)
+        checkpoint = read_checkpoint(location.folder)
+        identity = _identify(location, checkpoint, max_tokens)
+        where = pick_device(device)
+        model = EmbeddingModel(load_backbone(checkpoint, pick_dtype(dtype, where, checkpoint.dims[0])))
+        model.requires_grad_(False).to(where)
+        check_attention(model.backbone, location.name)
+        tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens)
+        embedder = cls(model, tokenizer, identity, batch_tokens or _BATCH_TOKENS[where.type])
+        if location.published and location.published.reference:
+            embedder._check_reference(location.published.reference)
+        return embedder if dim is None else embedder.resized(dim)
+
+    @property
+    def name(self) -> str:
+        """What a person calls this model."""
+        return self._identity.location.name
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it only holds the place of a bilingual model."""
+        return self._identity.location.is_stand_in
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors returned."""
+        return self._dim
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Widths the checkpoint was trained for, widest first."""
+        return self._identity.dims
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, prompt and special tokens included."""
+        return self._identity.max_tokens
+
+    @property
+    def dtype(self) -> str:
+        """Arithmetic of the forward pass: ``float32`` or ``bfloat16``."""
+        return dtype_name(self._model.backbone.dtype)
+
+    @property
+    def device(self) -> str:
+        """Where the model is: ``cpu`` or ``cuda:0``."""
+        return str(self._model.backbone.device)
+
+    @property
+    def prompts(self) -> PromptPolicy:
+        """How this model wants its texts introduced."""
+        return self._identity.checkpoint.prompts
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when weights, tokenizer or prompts do; dim, max_tokens and dtype stand beside it."""
+        return self._identity.fingerprint
+
+    def resized(self, dim: int) -> Self:
+        """The same model, weights shared, giving vectors of another of its widths.
+
+        Raises:
+            InvalidInput: If the checkpoint was not trained for that width.
+        """
+        if dim not in self.dims:
+            raise InvalidInput(f"{self.name} has no vectors of {dim} dimensions; it has {_listed(self.dims)}.")
+        view = copy.copy(self)
+        view._dim = dim
+        return view
+
+    def token_spans(self, text: str) -> TokenSpans:
+        """Character offsets of every token of a text, special tokens left out; shape (T, 2)."""
+        return self._tokenizer.token_spans(text)
+
+    def prompt(self, side: Side, task: str = "Retrieval", instruction: str | None = None) -> str:
+        """The exact string that is put before a text of this side of a task."""
+        return self.prompts.prompt(side, task, instruction)
+
+    def encode_queries(
+        self, texts: Sequence[str], *, task: str = "Retrieval", instruction: str | None = None
+    ) -> Vectors:
+        """Vectors of queries, and of any text whose task has no two sides.
+
+        Args:
+            texts: Any strings; empty ones have a vector too.
+            task: An MTEB task type or a task name of the registry.
+            instruction: The caller's own instruction in place of the task's.
+
+        Returns:
+            ``(N, dim)`` float32 unit rows in the order of ``texts``.
+
+        Raises:
+            UnknownTask: If the task is unknown.
+            InvalidInput: If ``texts`` is not a sequence of strings.
+        """
+        return self._encode(texts, self.prompt("query", task, instruction))
+
+    def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
+        """Vectors of documents: bare, except in symmetric tasks. Returns and raises as ``encode_queries``."""
+        return self._encode(texts, self.prompt("document", task))
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InvalidInput("Pass a list of texts, each of them a string.")
+        vectors = np.empty((len(texts), self.dims[0]), dtype=np.float32)
+        truncated = 0
+        for start in range(0, len(texts), _WINDOW_TEXTS):
+            window = self._tokenizer.tokenize([prompt + text for text in texts[start : start + _WINDOW_TEXTS]])
+            truncated += sum(row.truncated for row in window)
+            self._forward(window, vectors[start : start + _WINDOW_TEXTS])
+        if truncated:
+            _logger.warning(
+                "%d of %d texts were longer than %d tokens and were cut.", truncated, len(texts), self.max_tokens
+            )
+        return narrow(vectors, self._dim)
+
+    def _forward(self, window: Sequence[Tokenized], out: Vectors) -> None:
+        """Encode a window of texts into the rows of ``out``, shape (N, D)."""
+        lengths = [len(row.ids) for row in window]
+        for batch in token_batches(lengths, self._batch_tokens):
+            with self._turn:
+                out[batch] = self._forward_batch([window[row].ids for row in batch])
+                self.usage.texts += len(batch)
+                self.usage.tokens += sum(lengths[row] for row in batch)
+                self.usage.truncated += sum(window[row].truncated for row in batch)
+
+    @torch.inference_mode()
+    def _forward_batch(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Unit vectors ``(B, D)`` of rows of token ids, longest first."""
+        longest = len(rows[0])
+        ids = np.full((len(rows), longest), self._tokenizer.pad_id, dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        device = self._model.backbone.device
+        pooled = self._model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+        unit: Vectors = truncate_and_normalize(pooled).cpu().numpy()
+        return unit
+
+    def _check_reference(self, reference: Reference) -> None:
+        head = np.array(reference.head, dtype=np.float32)
+        found = self._encode([reference.text], "")[0][: len(head)]
+        agreement = float(head @ found / (np.linalg.norm(head) * np.linalg.norm(found)))
+        if not agreement > 0.99:
+            raise CanaryFailed(
+                f"{self.name} does not give its published reference vector (agreement {agreement:.3f} of 1), so its "
+                "weights were not read as their authors meant; use another transformers version and report this."
+            )
+
+
+def _identify(location: Location, checkpoint: Checkpoint, max_tokens: int | None) -> _Identity:
+    limit = checkpoint.positions or _DEFAULT_MAX_TOKENS
+    if max_tokens is not None and not 4 <= max_tokens <= (checkpoint.positions or max_tokens):
+        raise InvalidInput(f"{location.name} reads between 4 and {limit} tokens, not {max_tokens}.")
+    return _Identity(
+        location=location,
+        checkpoint=checkpoint,
+        dims=location.published.dims if location.published else checkpoint.dims,
+        fingerprint=fingerprint(checkpoint),
+        max_tokens=max_tokens or min(_DEFAULT_MAX_TOKENS, limit, checkpoint.max_tokens or limit),
+    )
+
+
+def _listed(dims: Sequence[int]) -> str:
+    return ", ".join(str(dim) for dim in dims)

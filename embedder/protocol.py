@@ -1,0 +1,76 @@
+"""What the rest of the product needs of an encoder: nothing here imports torch."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""Unit rows, shape (N, dim)."""
+
+Side = Literal["query", "document"]
+"""Which side of a task a text stands on."""
+
+TokenSpans = NDArray[np.int64]
+"""Start and end character offsets of each token of a text, shape (T, 2)."""
+
+
+class Tokenizer(Protocol):
+    """Says where the tokens of a text are, so that a chunker can count and cut without knowing the model."""
+
+    def token_spans(self, text: str) -> TokenSpans:
+        """Character offsets of every token of ``text``, special tokens left out, in order; shape (T, 2)."""
+        ...
+
+
+class TextEncoder(Tokenizer, Protocol):
+    """Text in, unit vectors out."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls this model."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors returned."""
+        ...
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Widths the checkpoint was trained for, widest first."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Arithmetic of the forward pass: ``float32`` or ``bfloat16``."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens and prompt included; the rest is cut off."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when weights, tokenizer or prompts do."""
+        ...
+
+    def resized(self, dim: int) -> Self:
+        """The same model giving vectors of another of its widths."""
+        ...
+
+    def prompt(self, side: Side, task: str = "Retrieval", instruction: str | None = None) -> str:
+        """The exact string that is put before a text of this side of a task."""
+        ...
+
+    def encode_queries(
+        self, texts: Sequence[str], *, task: str = "Retrieval", instruction: str | None = None
+    ) -> Vectors:
+        """Vectors of queries, shape (N, dim), in the order given."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
+        """Vectors of documents, shape (N, dim), in the order given."""
+        ...

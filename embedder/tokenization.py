@@ -1,0 +1,101 @@
+"""Texts into token ids: cut before they are tokenised, counted, never failing on a strange character."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from embedder.protocol import TokenSpans
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CHARACTERS_PER_TOKEN = 12
+"""First guess of how much text fills one token; doubled until the tokens are enough."""
+
+_MARGIN_TOKENS = 16
+"""Tokens near a cut may differ from those of the whole text; this many are thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """One text as the model gets it.
+
+    Attributes:
+        ids: Token ids, special tokens included, at most ``max_tokens`` and at least one.
+        truncated: Whether the text was longer than that.
+    """
+
+    ids: list[int]
+    truncated: bool
+
+
+class TextTokenizer:
+    """A checkpoint's fast tokenizer at one maximal length. Safe to share between threads."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+        source: str = tokenizer.backend_tokenizer.to_str()
+        self._whole = Tokenizer.from_str(source)
+        self._whole.no_truncation()
+        self._whole.no_padding()
+        self._cutting = Tokenizer.from_str(source)
+        self._cutting.no_padding()
+        # On the right, and room left for special tokens, as sentence-transformers does.
+        self._cutting.enable_truncation(max_tokens)
+        self._max_tokens = max_tokens
+        fallback = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+        self._blank = next(int(token) for token in fallback if token is not None)
+        self.pad_id = int(tokenizer.pad_token_id or 0)
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
+        """Token ids of each text; a text without any token becomes one end-of-text token."""
+        texts = [clean(text) for text in texts]
+        bounds = [self._max_tokens * _CHARACTERS_PER_TOKEN] * len(texts)
+        done: list[Tokenized | None] = [None] * len(texts)
+        open_rows = list(range(len(texts)))
+        while open_rows:
+            cut = [texts[row][: bounds[row]] for row in open_rows]
+            encodings = self._cutting.encode_batch(cut)
+            again = []
+            for row, encoding in zip(open_rows, encodings, strict=True):
+                spare = sum(len(part.ids) for part in encoding.overflowing)
+                if bounds[row] < len(texts[row]) and spare < _MARGIN_TOKENS:
+                    bounds[row] *= 2
+                    again.append(row)
+                else:
+                    truncated = spare > 0 or bounds[row] < len(texts[row])
+                    done[row] = Tokenized(list(encoding.ids) or [self._blank], truncated)
+            open_rows = again
+        return [row for row in done if row is not None]
+
+    def token_spans(self, text: str) -> TokenSpans:
+        """Character offsets of all tokens of a text, special tokens left out; shape (T, 2)."""
+        encoding = self._whole.encode(clean(text), add_special_tokens=False)
+        return np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+
+
+def clean(text: str) -> str:
+    """The text with each lone surrogate, which no encoding has, replaced by U+FFFD; offsets stay."""
+    return text if text.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def token_batches(lengths: Sequence[int], budget_tokens: int) -> list[list[int]]:
+    """Group texts so that a batch, padding included, stays within a number of tokens.
+
+    Args:
+        lengths: Tokens of each text.
+        budget_tokens: Rows times longest row of a batch; a single longer text is a batch of its own.
+
+    Returns:
+        Row numbers per batch, longest texts first: neighbours in length share a batch, so little is padded,
+        and a batch that does not fit in memory fails at once and not at the end.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    batches: list[list[int]] = []
+    for row in order:
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

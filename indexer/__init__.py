@@ -1,0 +1,1 @@
+"""Corpora into vectors, and search over them."""
