@@ -155,6 +155,16 @@ class CachedEncoder:
         return self.encoder.name
 
     @property
+    def source(self) -> str:
+        """What to load the model by again."""
+        return self.encoder.source
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """What the model reads."""
+        return self.encoder.languages
+
+    @property
     def dim(self) -> int:
         """Width of the vectors returned."""
         return self.encoder.dim

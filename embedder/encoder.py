@@ -119,9 +119,15 @@ class Embedder:
         return self._identity.location.name
 
     @property
-    def is_stand_in(self) -> bool:
-        """Whether it only holds the place of a bilingual model."""
-        return self._identity.location.is_stand_in
+    def source(self) -> str:
+        """What to load it by again: a catalogue name, a hub id or a folder's whole path."""
+        return self._identity.location.source
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """What it reads (ISO 639-1); None where nothing is known to be out of its reach."""
+        packaged = self._identity.location.packaged
+        return packaged.languages if packaged else None
 
     @property
     def dim(self) -> int:

@@ -33,6 +33,16 @@ class TextEncoder(Tokenizer, Protocol):
         ...
 
     @property
+    def source(self) -> str:
+        """What to load it by again: a catalogue name, a hub id or a folder's whole path."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """What it reads (ISO 639-1); None where nothing is known to be out of its reach."""
+        ...
+
+    @property
     def dim(self) -> int:
         """Width of the vectors returned."""
         ...

@@ -3,6 +3,8 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kalm-retrieval")
 """Root of every UUIDv5 made here, so that the same input has the same id on every machine."""
@@ -27,13 +29,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document as a reader found it: a file, or one row of a table.
+    r"""One document as a reader found it: a file, or one row of a table.
 
     Attributes:
         uri: Path of the file relative to the corpus root, with forward slashes.
         key: Empty for a file; the row's id (or ``row-12``) for a row of a table.
         title: What a result card shows; never empty.
-        text: The whole text, ``\\n`` line ends, no NUL and no lone surrogate.
+        text: The whole text, ``\n`` line ends, no NUL and no lone surrogate.
         sections: Cover the text in order without overlap; stretches between them are white space.
         file_type: ``markdown``, ``html``, ``text``, ``pdf``, ``csv``, ``jsonl`` or ``package``.
         language: ISO 639-1 code, or empty where nothing can be said.
@@ -71,3 +73,97 @@ class Chunk:
     text: str
     headings: tuple[str, ...] = ()
     page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a generation was made with; searching or extending it with anything else is refused.
+
+    Attributes:
+        model: What to load the encoder by.
+        fingerprint: Of its weights, tokenizer and prompts.
+        chunker: Algorithm and settings, as are ``readers`` and ``lexical``.
+    """
+
+    model: str
+    fingerprint: str
+    dim: int
+    dtype: str
+    max_tokens: int
+    chunker: str
+    readers: str
+    lexical: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A folder of documents under a name.
+
+    Attributes:
+        root: The folder.
+        include: Glob patterns of files, relative to the root; empty means every readable file.
+        live: Number of the generation that is searched, or None before the first build.
+    """
+
+    name: str
+    root: Path
+    include: tuple[str, ...]
+    live: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One built state of a corpus."""
+
+    number: int
+    manifest: Manifest
+    documents: int
+    chunks: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was when it was read.
+
+    Attributes:
+        error: Why it could not be read, or empty.
+    """
+
+    size: int
+    mtime_ns: int
+    digest: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlace:
+    """Where a chunk stands in its document: ``document.text[start:end]``."""
+
+    id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedDocument:
+    """A document as a build hands it over.
+
+    Attributes:
+        id: UUID of the document.
+        digest: Changes when anything of the document does.
+    """
+
+    id: str
+    document: Document
+    digest: str
+    chunks: tuple[ChunkPlace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """What a build has to know of a document that is already indexed."""
+
+    digest: str
+    chunk_ids: tuple[str, ...]

@@ -1,0 +1,49 @@
+"""How long a search takes, leg by leg."""
+
+import itertools
+import statistics
+import time
+from typing import Any
+
+from app.benchmarks.machine import machine, peak_memory_mib
+from app.bootstrap import Services
+from indexer.search import Mode, SearchRequest
+
+
+def bench_search(services: Services, corpus: str, queries: int) -> dict[str, Any]:
+    """Ask a corpus about its own documents, in every mode, each question once.
+
+    Raises:
+        AppError: If the corpus is not there or not built.
+    """
+    info = services.corpora.one(corpus)
+    titles = services.catalog.titles(corpus, queries)
+    # Titles of one question each would be few in a small corpus: the number keeps them apart, so that none comes
+    # from the memory of earlier query vectors.
+    asked = list(itertools.islice((f"{title} {n}" for n in itertools.count() for title in titles), queries))
+    services.search.search(SearchRequest(corpus, "warm up"))
+    modes = {mode.value: _measure(services, corpus, mode, [f"{text} {mode}" for text in asked]) for mode in Mode}
+    return {
+        "what": "warm search through the service, milliseconds",
+        "corpus": {"documents": info.documents, "passages": info.chunks, "model": info.model},
+        "queries": queries,
+        "modes": modes,
+        "peak_memory_mib": peak_memory_mib(),
+        "machine": machine(),
+    }
+
+
+def _measure(services: Services, corpus: str, mode: Mode, asked: list[str]) -> dict[str, Any]:
+    whole, encode, store = [], [], []
+    for text in asked:
+        start = time.perf_counter()
+        page = services.search.search(SearchRequest(corpus, text, mode))
+        whole.append(time.perf_counter() - start)
+        encode.append(page.encode_seconds)
+        store.append(page.store_seconds)
+    return {"total": _percentiles(whole), "encode": _percentiles(encode), "store": _percentiles(store)}
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(seconds, n=100)
+    return {name: round(1000 * cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}

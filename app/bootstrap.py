@@ -1,0 +1,81 @@
+"""Composition: settings in, services out. Everything is made on first use, so a command pays for what it needs."""
+
+from functools import cache, cached_property
+
+from app.services.corpora import CorpusService
+from app.services.encoders import Encoders
+from app.services.indexing import IndexService
+from app.services.searching import SearchService
+from app.settings import Settings, load_settings
+from embedder.cache import VectorCache
+from indexer.catalog import Catalog
+from indexer.edge_store import EdgeEngine
+from indexer.lexical import LexicalEncoder
+from indexer.search import Searcher
+
+
+class Services:
+    """The parts of one installation, wired."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The database."""
+        return Catalog(self.settings.catalog_url)
+
+    @cached_property
+    def engine(self) -> EdgeEngine:
+        """The vector engine."""
+        return EdgeEngine(self.settings.data_dir / "indexes")
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """Models in memory."""
+        return Encoders(self.settings.model)
+
+    @cached_property
+    def lexical(self) -> LexicalEncoder:
+        """The keyword leg."""
+        return LexicalEncoder()
+
+    @cached_property
+    def corpora(self) -> CorpusService:
+        """Corpora."""
+        return CorpusService(self.catalog, self.engine)
+
+    @cached_property
+    def indexing(self) -> IndexService:
+        """Builds."""
+        locks = self.settings.data_dir / "locks"
+        return IndexService(self.catalog, self.engine, self.encoders, self._vector_cache, self.lexical, locks)
+
+    @cached_property
+    def search(self) -> SearchService:
+        """Search."""
+        searcher = Searcher(self.catalog, self.engine, self.lexical, self.encoders.of)
+        return SearchService(self.corpora, searcher)
+
+    def close(self) -> None:
+        """Let go of files and connections that are open."""
+        if "search" in self.__dict__:
+            self.search.close()
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+
+    def _vector_cache(self) -> VectorCache:
+        size = int(self.settings.cache_gigabytes * 2**30)
+        return VectorCache(self.settings.data_dir / "vectors.sqlite", max_bytes=size)
+
+
+@cache
+def services() -> Services:
+    """The services of this process, by the settings as they were when it was first asked for."""
+    return Services(load_settings())
+
+
+def search_backend() -> SearchService:
+    """What the search page talks to."""
+    return services().search

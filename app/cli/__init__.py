@@ -1,0 +1,35 @@
+"""The command line, ``kalm``: one entry point, every command thin over a service."""
+
+import logging
+import sys
+
+import typer
+
+from app.cli import bench, corpus, embed, index, models, search, serve
+from app.cli.output import errors
+from embedder.errors import AppError
+
+application = typer.Typer(
+    name="kalm",
+    help="Semantic retrieval for English and Chinese: embed texts, index folders, search them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+application.add_typer(corpus.commands, name="corpus")
+application.add_typer(index.commands, name="index")
+application.add_typer(bench.commands, name="bench")
+application.command()(search.search)
+application.command()(embed.embed)
+application.command()(models.models)
+application.command()(serve.serve)
+
+
+def main() -> None:
+    """Run a command; an error meant for the user is one line, anything else keeps its traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        application()
+    except AppError as error:
+        errors.print(f"kalm: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

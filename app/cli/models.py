@@ -1,0 +1,21 @@
+"""``kalm models``: which models there are."""
+
+from rich import box
+from rich.table import Table
+
+from app.cli.output import console
+from embedder.catalogue import DEFAULT, PACKAGED, PUBLISHED
+
+
+def models() -> None:
+    """List the models that have a name; any sentence-transformers folder or hub id works as well.
+
+    Example: kalm models
+    """
+    table = Table("name", "what it is", "licence", "where", box=box.SIMPLE)
+    for name, entry in PACKAGED.items():
+        mark = " (default)" if name == DEFAULT else ""
+        table.add_row(f"{name}{mark}", entry.about, entry.licence, f"installed package {entry.package}")
+    for name, model in PUBLISHED.items():
+        table.add_row(name, model.about, model.licence, f"{model.repository}@{model.revision[:7]}")
+    console.print(table)

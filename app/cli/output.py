@@ -1,0 +1,81 @@
+"""How commands speak: results on standard output, everything else on standard error."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from indexer.pipeline import Progress
+
+console = Console()
+errors = Console(stderr=True)
+
+_LINE_SECONDS = 10.0
+"""How often a build says something where there is no terminal."""
+
+
+class OnProgress(Protocol):
+    """Takes what a build reports."""
+
+    def __call__(self, progress: Progress, /) -> None:
+        """Show it, or not."""
+        ...
+
+
+@contextmanager
+def build_progress(corpus: str) -> Iterator[OnProgress]:
+    """A bar with rate and remaining time on a terminal, plain lines now and then elsewhere."""
+    if not errors.is_terminal:
+        yield _Lines(corpus)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=errors) as bar:
+        task = bar.add_task(f"Indexing {corpus}", total=None, rate="")
+
+        def show(progress: Progress) -> None:
+            text = f"Indexing {corpus}" if progress.stage == "embedding" else f"Building the graph of {corpus}"
+            bar.update(task, description=text, total=progress.bytes, completed=progress.bytes_done, rate=rate(progress))
+
+        yield show
+
+
+class _Lines:
+    """A line every few seconds."""
+
+    def __init__(self, corpus: str) -> None:
+        self._corpus = corpus
+        self._due = time.monotonic() + _LINE_SECONDS
+
+    def __call__(self, progress: Progress, /) -> None:
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + _LINE_SECONDS
+        line = f"Indexing {self._corpus}: {_share(progress)}, {rate(progress)}{_remaining(progress)}"
+        errors.print(line, highlight=False, soft_wrap=True)
+
+
+def rate(progress: Progress) -> str:
+    """Passages so far and per second."""
+    per_second = progress.chunks / progress.seconds if progress.seconds else 0.0
+    return f"{progress.chunks:,} passages, {per_second:,.0f}/s"
+
+
+def _share(progress: Progress) -> str:
+    return f"{progress.bytes_done / progress.bytes:.0%}" if progress.bytes else "0%"
+
+
+def _remaining(progress: Progress) -> str:
+    if not progress.bytes_done:
+        return ""
+    seconds = progress.seconds * (progress.bytes - progress.bytes_done) / progress.bytes_done
+    return f", about {seconds:,.0f} s left"

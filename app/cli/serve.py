@@ -1,0 +1,27 @@
+"""``kalm serve``: the pages and the health check, in one process."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.output import errors
+from app.settings import load_settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve the search page.
+
+    Example: kalm serve --port 8501
+    """
+    import uvicorn  # with the pages behind it takes a second, which no other command should wait for
+
+    settings = load_settings(host=host, port=port)
+    errors.print(f"Search is at http://{_shown(settings.host)}:{settings.port} (Ctrl-C ends it).", soft_wrap=True)
+    uvicorn.run("app.asgi:app", host=settings.host, port=settings.port, log_level="warning")
+
+
+def _shown(host: str) -> str:
+    return "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host

@@ -1,0 +1,114 @@
+"""Corpora: entered, listed, removed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from embedder.catalogue import PACKAGED
+from embedder.errors import AppError
+from indexer.catalog import Catalog
+from indexer.records import Corpus
+from indexer.store import VectorEngine
+
+_NAME = re.compile(r"[^\W_][\w-]{0,63}")
+
+
+class CorpusRefused(AppError):
+    """A name or a folder that cannot be a corpus."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusInfo:
+    """One corpus as people see it.
+
+    Attributes:
+        root: The folder it is made from.
+        documents: Searchable documents.
+        chunks: How many passages they were cut into.
+        model: Name of the embedding model it was built with; empty before the first build.
+        is_stand_in: Whether that model only stands in for the bilingual one (it reads English).
+        failed_files: How many files could not be read when it was built.
+        updated: When it was last built; None before the first time.
+        searchable: False for a corpus that was added but not built yet.
+    """
+
+    name: str
+    root: Path
+    documents: int
+    chunks: int
+    model: str
+    is_stand_in: bool
+    failed_files: int
+    updated: datetime | None
+    searchable: bool
+
+
+class CorpusService:
+    """What an installation holds."""
+
+    def __init__(self, catalog: Catalog, engine: VectorEngine) -> None:
+        self._catalog = catalog
+        self._engine = engine
+
+    def add(self, name: str, path: Path, include: Sequence[str] = ()) -> Corpus:
+        """Enter a folder, or a single file, as a corpus; entering the same again changes nothing.
+
+        Raises:
+            CorpusRefused: If the name is not a name or the path is not there.
+            CatalogError: If the name stands for something else.
+        """
+        if not _NAME.fullmatch(name):
+            raise CorpusRefused(
+                f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
+            )
+        root = path.expanduser().resolve()
+        if not root.exists():
+            raise CorpusRefused(f"There is no folder or file {root}; check the path.")
+        self._catalog.add_corpus(name, root, tuple(include))
+        return self._catalog.corpus(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a corpus and its index; the documents themselves are left alone.
+
+        Raises:
+            CatalogError: If there is no such corpus.
+        """
+        self._catalog.corpus(name)
+        self._catalog.remove_corpus(name)
+        self._engine.drop_corpus(name)
+
+    def all(self) -> list[CorpusInfo]:
+        """Every corpus by name."""
+        return [self._info(corpus) for corpus in self._catalog.corpora()]
+
+    def one(self, name: str) -> CorpusInfo:
+        """One corpus.
+
+        Raises:
+            CatalogError: If there is none of that name.
+        """
+        return self._info(self._catalog.corpus(name))
+
+    def failed_files(self, name: str) -> Mapping[str, str]:
+        """Why files of the live generation could not be read, by uri."""
+        live = self._catalog.corpus(name).live
+        return {} if live is None else self._catalog.failed_files(name, live)
+
+    def _info(self, corpus: Corpus) -> CorpusInfo:
+        if corpus.live is None:
+            return CorpusInfo(corpus.name, corpus.root, 0, 0, "", False, 0, None, searchable=False)
+        generation = self._catalog.generation(corpus.name, corpus.live)
+        model = generation.manifest.model
+        return CorpusInfo(
+            name=corpus.name,
+            root=corpus.root,
+            documents=generation.documents,
+            chunks=generation.chunks,
+            model=Path(model).name if Path(model).is_absolute() else model,
+            is_stand_in=model in PACKAGED,
+            failed_files=len(self._catalog.failed_files(corpus.name, corpus.live)),
+            updated=generation.created,
+            searchable=True,
+        )

@@ -1,0 +1,58 @@
+"""Models in memory: each loaded once, shared by everything in the process."""
+
+from __future__ import annotations  # naming an Embedder loads no torch; commands that need none start at once
+
+import threading
+from typing import TYPE_CHECKING
+
+from embedder.catalogue import source_of
+from embedder.errors import AppError
+from indexer.records import Manifest
+
+if TYPE_CHECKING:
+    from embedder.encoder import Embedder
+
+
+class WrongModel(AppError):
+    """The model of an index is no longer the one it was made with."""
+
+
+class Encoders:
+    """Loads models on first use and keeps them. Safe between threads."""
+
+    def __init__(self, default_model: str | None) -> None:
+        self._default_model = default_model
+        self._loaded: dict[tuple[str | None, str, int | None], Embedder] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def default_source(self) -> str:
+        """What the configured model is loaded by."""
+        return source_of(self._default_model)
+
+    def default(self) -> Embedder:
+        """The configured model, for indexes that are to be made."""
+        return self._load(self._default_model, "auto", None)
+
+    def of(self, manifest: Manifest) -> Embedder:
+        """The model a generation was made with, in the same arithmetic and width.
+
+        Raises:
+            WrongModel: If the name now stands for other weights.
+        """
+        encoder = self._load(manifest.model, manifest.dtype, manifest.max_tokens)
+        if encoder.fingerprint != manifest.fingerprint:
+            raise WrongModel(
+                f"This index was made with other weights of {manifest.model} than are there now; put those back, or "
+                "build it anew with kalm index build NAME --fresh."
+            )
+        return encoder.resized(manifest.dim)
+
+    def _load(self, model: str | None, dtype: str, max_tokens: int | None) -> Embedder:
+        from embedder.encoder import Embedder
+
+        key = (model, dtype, max_tokens)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = Embedder.load(model, dtype=dtype, max_tokens=max_tokens)
+            return self._loaded[key]

@@ -1,0 +1,72 @@
+"""Settings: environment (``KALM_...``), then ``kalm.toml``, then defaults. Command-line flags come before all.
+
+Nothing else in the product reads the environment.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from embedder.errors import AppError
+
+
+class SettingsError(AppError):
+    """A setting that cannot be what it is."""
+
+
+class Settings(BaseSettings):
+    """What an installation can choose.
+
+    Attributes:
+        data_dir: Where everything is kept: catalog, indexes, vector cache. Relative paths start where the command
+            is run.
+        model: A catalogue name, a folder or a hub id; None takes the default model.
+        database_url: The catalog's database; None keeps it in ``data_dir``.
+        cache_gigabytes: Bound on the vector cache.
+        host: Address the pages are served on; the default is this machine only.
+        port: Port of the pages.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KALM_", toml_file="kalm.toml", extra="forbid")
+
+    data_dir: Path = Path.home() / ".local" / "share" / "kalm"
+    model: str | None = None
+    database_url: str | None = None
+    cache_gigabytes: float = Field(default=4.0, gt=0)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8501, ge=1, le=65535)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, ``kalm.toml``, defaults, in this order."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @cached_property
+    def catalog_url(self) -> str:
+        """Address of the catalog's database."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'catalog.sqlite').resolve()}"
+
+
+def load_settings(**flags: object) -> Settings:
+    """Settings as they hold now; flags that are None were not given.
+
+    Raises:
+        SettingsError: If one has an impossible value, or ``kalm.toml`` cannot be read.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"The setting {where} is wrong ({first['msg']}); correct it or leave it out.") from error
+    except ValueError as error:
+        raise SettingsError(f"kalm.toml cannot be read: {str(error).splitlines()[0]}.") from error

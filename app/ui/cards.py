@@ -1,0 +1,157 @@
+"""Result cards and other fixed pieces of the page as HTML strings. Pure functions; everything variable is escaped."""
+
+import re
+from collections.abc import Sequence
+
+from app.ui.contract import CorpusInfo
+from app.ui.i18n import Translator
+from app.ui.passages import emphasised, plain, snippet_window
+from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span
+
+_NUMBERED_ROW = re.compile(r"row-(\d+)", re.ASCII)
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_SCORE_DIGITS = {Mode.SEMANTIC: 2, Mode.KEYWORD: 1, Mode.HYBRID: 3}
+
+
+def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> str:
+    """One result. The best sentence may be None: it is filled in by a second call."""
+    lang = _lang(result.language)
+    headings = [heading for heading in result.headings if heading.strip() != result.title.strip()]
+    path = f'<p class="kalm-path" dir="auto"{lang}>{_joined(headings, " › ")}</p>' if headings else ""
+    return (
+        f'<article class="kalm-card"{_lang(t.language)}>'
+        f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
+        f'<h2 class="kalm-title" dir="auto"{lang}>{plain(result.title)}</h2>'
+        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}"
+        "</article>"
+    )
+
+
+def status_line(request: SearchRequest, page: SearchPage, t: Translator) -> str:
+    """How many results, how fast, and what kind of score they carry."""
+    first = (request.page - 1) * request.page_size + 1
+    if request.page == 1 and not page.has_more:
+        found = t.count("status.results", len(page.results))
+    else:
+        found = t("status.range", first=t.number(first), last=t.number(first + len(page.results) - 1))
+    took = t.seconds(page.encode_seconds + page.store_seconds)
+    return (
+        f'<div class="kalm-status"{_lang(t.language)}><p role="status">{plain(found)}{_DOT}{plain(took)}</p>'
+        f"<details><summary>{plain(t('score.about'))}</summary>"
+        f"<p>{plain(t(f'score.{page.scored_by}.help'))}</p></details></div>"
+    )
+
+
+def notes(corpus: CorpusInfo, t: Translator) -> str:
+    """What the reader should know about the corpus; empty when there is nothing to tell."""
+    lines = [t("note.stand_in")] if corpus.is_stand_in else []
+    if corpus.failed_files > 0:
+        lines.append(t.count("note.failed", corpus.failed_files))
+    text = "".join(f"<p>{plain(line)}</p>" for line in lines)
+    return f'<div class="kalm-notes"{_lang(t.language)}>{text}</div>' if lines else ""
+
+
+def facts(corpus: CorpusInfo, t: Translator) -> str:
+    """The corpus in numbers."""
+    rows = [
+        (t("facts.documents"), t.number(corpus.documents)),
+        (t("facts.passages"), t.number(corpus.chunks)),
+        (t("facts.model"), corpus.model),
+    ]
+    if corpus.updated is not None:
+        rows.append((t("facts.updated"), t.date(corpus.updated)))
+    cells = "".join(f"<div><dt>{plain(name)}</dt><dd>{plain(value)}</dd></div>" for name, value in rows)
+    return f'<dl class="kalm-facts"{_lang(t.language)}>{cells}</dl>'
+
+
+def notice(t: Translator, title: str, *paragraphs: str, alert: bool = False) -> str:
+    """A calm box with a title: nothing found, nothing there yet, or an error (``alert``)."""
+    role = "alert" if alert else "status"
+    text = "".join(f"<p>{plain(paragraph)}</p>" for paragraph in paragraphs)
+    tone = " kalm-alert" if alert else ""
+    return (
+        f'<section class="kalm-notice{tone}" role="{role}"{_lang(t.language)}><h2>{plain(title)}</h2>{text}</section>'
+    )
+
+
+def name(t: Translator) -> str:
+    """The name of the product, as the title of the page."""
+    return f'<h1 class="kalm-name"{_lang(t.language)}>{plain(t("app.title"))}</h1>'
+
+
+def hint(text: str, t: Translator) -> str:
+    """A line beside a control."""
+    return f'<p class="kalm-hint"{_lang(t.language)}>{plain(text)}</p>'
+
+
+def welcome(t: Translator) -> str:
+    """The first words to someone who has not asked yet."""
+    return (
+        f'<section class="kalm-welcome"{_lang(t.language)}>'
+        f"<h2>{plain(t('welcome.title'))}</h2><p>{plain(t('welcome.text'))}</p></section>"
+    )
+
+
+def _lang(code: str) -> str:
+    """The attribute that lets browsers choose glyphs and screen readers a voice; plain ``zh`` leaves that to chance."""
+    return f' lang="{plain("zh-Hans" if code == "zh" else code)}"'
+
+
+def _joined(parts: Sequence[str], separator: str) -> str:
+    """Parts side by side; ``bdi`` keeps one in another writing direction from disturbing the rest."""
+    return separator.join(f"<bdi>{plain(part)}</bdi>" for part in parts)
+
+
+def _source(result: SearchResult, t: Translator) -> list[str]:
+    parts = [result.uri]
+    if result.page is not None:
+        parts.append(t("result.page", n=t.number(result.page)))
+    if result.key:
+        numbered = _NUMBERED_ROW.fullmatch(result.key)
+        parts.append(t("result.row", row=numbered[1] if numbered else result.key))
+    return parts
+
+
+def _passage(result: SearchResult, best: Span | None, lang: str, t: Translator) -> str:
+    lead = _repeated_lead(result)
+    text = result.text[lead:]
+    highlights = [(start - lead, end - lead) for start, end in result.highlights]
+    best = (best[0] - lead, best[1] - lead) if best else None
+    window, whole = snippet_window(text, highlights, best), (0, len(text))
+    snippet = _BLANK_LINES.sub("\n", emphasised(text, window, highlights, best))
+    shown = f'<p class="kalm-text" dir="auto"{lang}>{snippet}</p>'
+    if window == whole:
+        return shown
+    return (
+        f"{shown}"
+        f'<details class="kalm-whole"><summary><span class="kalm-more">{plain(t("result.whole"))}</span>'
+        f'<span class="kalm-less">{plain(t("result.less"))}</span></summary>'
+        f'<p class="kalm-text" dir="auto"{lang}>{emphasised(text, whole, highlights, best)}</p></details>'
+    )
+
+
+def _repeated_lead(result: SearchResult) -> int:
+    """How many characters at the start only repeat the title and headings, which the card shows above the text."""
+    above = {line.strip() for line in (result.title, *result.headings)} | {""}
+    lead = 0
+    for line in result.text.splitlines(keepends=True):
+        if line.strip() not in above:
+            return lead
+        lead += len(line)
+    return 0  # nothing but headings: better those than nothing
+
+
+def _meta(result: SearchResult, mode: Mode, t: Translator) -> str:
+    badges = [t.file_type(result.file_type)]
+    if result.language:
+        badges.append(t.document_language(result.language))
+    score = t(f"score.{mode}", score=f"{result.score:.{_SCORE_DIGITS[mode]}f}")
+    more = f"<span>{plain(t.count('result.more', result.more_passages))}</span>" if result.more_passages > 0 else ""
+    return (
+        '<div class="kalm-meta">'
+        + "".join(f'<span class="kalm-badge">{plain(badge)}</span>' for badge in badges)
+        + f'<span class="kalm-score" title="{plain(t(f"score.{mode}.help"))}">{plain(score)}</span>{more}</div>'
+    )
+
+
+_DOT = '<span class="kalm-dot" aria-hidden="true"> · </span>'

@@ -1,0 +1,212 @@
+"""The search page: what is shown when. Controls are in ``widgets``, HTML in ``cards``, the URL in ``state``."""
+
+import logging
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.ui import cards, widgets
+from app.ui.contract import CorpusInfo, SearchBackend
+from app.ui.i18n import Translator, browser_language
+from app.ui.state import PageState
+from embedder.errors import AppError
+from indexer.search import Facets, Mode, SearchPage, SearchRequest
+
+PAGE_SIZE = 10
+_STYLE = Path(__file__).with_name("style.css")
+_ICON = Path(__file__).with_name("icon.svg")
+
+log = logging.getLogger(__name__)
+
+
+def render(backend: SearchBackend) -> None:
+    """Draw the page for the state in the URL."""
+    state = widgets.read_state()
+    t = translator()
+    _frame(state, t)
+    picker = _header(t)
+    with calm_errors(t):
+        corpora = backend.corpora()
+        if not corpora:
+            _no_corpora(t)
+            return
+        corpus = _chosen(corpora, state.corpus)
+        with picker:
+            widgets.corpus_picker(corpora, corpus, t)
+        if not corpus.searchable:
+            _not_built(corpus, t)
+            return
+        widgets.search_field(state, corpus, t)
+        widgets.mode_switch(state, t)
+        if warnings := cards.notes(corpus, t):
+            st.html(warnings)
+        if state.query:
+            _results(backend, replace(state, corpus=corpus.name), t)
+        else:
+            widgets.welcome(corpus, t)
+
+
+def translator() -> Translator:
+    """Wording in the language of the URL, else of the browser."""
+    return Translator(widgets.read_state().interface or browser_language(st.context.locale))
+
+
+@contextmanager
+def calm_errors(t: Translator) -> Iterator[None]:
+    """Show what goes wrong inside as one sentence: the error's own if it was written for users.
+
+    Anything else is a bug; its traceback goes to the log and never to the page.
+    """
+    try:
+        yield
+    except AppError as error:
+        _failure(str(error), t)
+    except Exception:
+        log.exception("The search page failed")
+        _failure(t("error.unexpected"), t)
+
+
+def _failure(sentence: str, t: Translator) -> None:
+    st.html(cards.notice(t, t("error.title"), sentence, alert=True))
+    st.button(t("error.retry"), key="retry")
+
+
+def _frame(state: PageState, t: Translator) -> None:
+    title = t("app.title")
+    st.set_page_config(page_title=f"{state.query} · {title}" if state.query else title, page_icon=str(_ICON))
+    st.html(_STYLE)
+
+
+def _header(t: Translator) -> DeltaGenerator:
+    """Name, room for the corpus picker (returned), language switch."""
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        st.html(cards.name(t), width="content")
+        picker = st.empty()
+        widgets.language_switch(t)
+    return picker
+
+
+def _chosen(corpora: Sequence[CorpusInfo], name: str) -> CorpusInfo:
+    """The corpus of that name, else the first that can be searched, else the first."""
+    by_name = {corpus.name: corpus for corpus in corpora}
+    return by_name.get(name) or next((corpus for corpus in corpora if corpus.searchable), corpora[0])
+
+
+def _no_corpora(t: Translator) -> None:
+    st.html(cards.notice(t, t("none.title"), t("none.text")))
+    st.code("kalm corpus add NAME PATH\nkalm index build NAME", language=None)
+    st.button(t("recheck"), key="recheck")
+
+
+def _not_built(corpus: CorpusInfo, t: Translator) -> None:
+    st.html(cards.notice(t, t("unbuilt.title", name=corpus.name), t("unbuilt.text")))
+    st.code(f"kalm index build {shlex.quote(corpus.name)}", language=None)
+    st.button(t("recheck"), key="recheck")
+
+
+def _results(backend: SearchBackend, state: PageState, t: Translator) -> None:
+    with st.spinner(t("query.busy")):
+        state, request, page = _search(backend, state)
+    if page.results:
+        st.html(cards.status_line(request, page, t))
+    widgets.filters(state, page.facets, t)
+    if not page.results:
+        _nothing_found(state, t)
+        return
+    slots = [st.empty() for _ in page.results]
+    for slot, result in zip(slots, page.results, strict=True):
+        slot.html(cards.card(result, page.scored_by, None, t))
+    widgets.paging(state, page.has_more, t)
+    _back_to_top(request)
+    _fill_in_best_sentences(backend, state, page, slots, t)
+
+
+def _search(backend: SearchBackend, state: PageState) -> tuple[PageState, SearchRequest, SearchPage]:
+    """Ask the backend, letting go of what an old or mistyped URL asks for and the corpus does not have.
+
+    First file types the corpus lacks, then languages (each list counts under the other's selection, so they cannot
+    be judged together), then a page after the last.
+    """
+    request, page = _ask(backend, state)
+    if page.facets != Facets():
+        file_types = state.file_types & {count.value for count in page.facets.file_types}
+        if file_types != state.file_types:
+            state = replace(state, file_types=file_types)
+            request, page = _ask(backend, state)
+        languages = state.languages & {count.value for count in page.facets.languages}
+        if languages != state.languages:
+            state = replace(state, languages=languages)
+            request, page = _ask(backend, state)
+    if state.page > 1 and not page.results:
+        state = replace(state, page=1)
+        request, page = _ask(backend, state)
+    return state, request, page
+
+
+def _ask(backend: SearchBackend, state: PageState) -> tuple[SearchRequest, SearchPage]:
+    request = SearchRequest(
+        corpus=state.corpus,
+        query=state.query,
+        mode=state.mode,
+        page=state.page,
+        page_size=PAGE_SIZE,
+        file_types=state.file_types,
+        languages=state.languages,
+    )
+    return request, backend.search(request)
+
+
+def _fill_in_best_sentences(
+    backend: SearchBackend,
+    state: PageState,
+    page: SearchPage,
+    slots: Sequence[DeltaGenerator],
+    t: Translator,
+) -> None:
+    """The second pass: the cards are there already, so its failure costs an emphasis, not the page."""
+    try:
+        spans = backend.best_sentences(state.corpus, state.query, page.results)
+        for slot, result, span in zip(slots, page.results, spans, strict=True):
+            if span is not None:
+                slot.html(cards.card(result, page.scored_by, span, t))
+    except Exception:
+        log.exception("Could not find the best sentences")
+
+
+def _nothing_found(state: PageState, t: Translator) -> None:
+    """Say so, and offer in one click what is likely to help."""
+    narrowed = bool(state.file_types or state.languages)
+    advice = [t("empty.text")]
+    if narrowed:
+        advice.insert(0, t("empty.filters.text"))
+    if state.mode is not Mode.HYBRID:
+        advice.insert(0, t("empty.hybrid.text"))
+    st.html(cards.notice(t, t("empty.title"), *advice))
+    with st.container(horizontal=True, key="advice"):
+        if state.mode is not Mode.HYBRID:
+            st.button(t("empty.hybrid"), key="use_hybrid", on_click=widgets.change, kwargs={"mode": Mode.HYBRID})
+        if narrowed:
+            none: frozenset[str] = frozenset()
+            st.button(
+                t("empty.filters"),
+                key="drop_filters",
+                on_click=widgets.change,
+                kwargs={"file_types": none, "languages": none},
+            )
+
+
+def _back_to_top(request: SearchRequest) -> None:
+    """Scroll up when the reader turned the page; Streamlit would leave them at the bottom of the new one.
+
+    The script is a constant. The page number is in it only to make it new, since Streamlit runs it once for each text.
+    """
+    last = st.session_state.get("shown_page")
+    st.session_state["shown_page"] = request.page
+    if last not in (None, request.page):
+        script = "document.querySelector('[data-testid=stMain]')?.scrollTo({top: 0})"
+        st.html(f"<script>/* {request.page:d} */ {script}</script>", unsafe_allow_javascript=True)

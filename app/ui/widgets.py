@@ -1,0 +1,176 @@
+"""The controls of the search page. Each one writes the URL when used and is set from it before it is drawn."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.ui import cards
+from app.ui.contract import CorpusInfo
+from app.ui.i18n import LANGUAGES, Translator
+from app.ui.state import PageState, clean_query
+from indexer.search import FacetCount, Facets, Mode
+
+EXAMPLES = 4
+_PUNCTUATION = {ord(char): f"\\{char}" for char in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"}
+
+
+def read_state() -> PageState:
+    """The state in the address bar."""
+    return PageState.from_params({name: st.query_params.get_all(name) for name in st.query_params})
+
+
+def change(**changes: Any) -> None:  # noqa: ANN401 - fields of PageState
+    """Write a changed state to the address bar. For callbacks: the run that follows shows it."""
+    st.query_params.from_dict(read_state().changed(**changes).to_params())
+
+
+def language_switch(t: Translator) -> None:
+    """English or 中文."""
+    _seed("interface", t.language)
+    st.segmented_control(
+        t("interface.label"),
+        list(LANGUAGES),
+        format_func=LANGUAGES.__getitem__,
+        required=True,
+        key="interface",
+        label_visibility="collapsed",
+        on_change=_store,
+        # The same results in other words: stay on the page.
+        kwargs={"key": "interface", "keep_page": True},
+    )
+
+
+def corpus_picker(corpora: Sequence[CorpusInfo], chosen: CorpusInfo, t: Translator) -> None:
+    """Which corpus to search."""
+    built = {corpus.name: corpus.searchable for corpus in corpora}
+    _seed("corpus", chosen.name)
+    st.selectbox(
+        t("corpus.label"),
+        list(built),
+        format_func=lambda name: name if built.get(name, True) else t("corpus.unbuilt", name=name),
+        key="corpus",
+        label_visibility="collapsed",
+        width=208,
+        on_change=_store,
+        kwargs={"key": "corpus"},
+    )
+
+
+def search_field(state: PageState, corpus: CorpusInfo, t: Translator) -> None:
+    """The question."""
+    _seed("query", state.query)
+    st.text_input(
+        t("query.label"),
+        type="search",
+        placeholder=t("query.placeholder"),
+        key="query",
+        label_visibility="collapsed",
+        on_change=_ask_typed,
+        args=(corpus.name,),
+    )
+
+
+def mode_switch(state: PageState, t: Translator) -> None:
+    """How to search, with one line on what the choice does."""
+    _seed("mode", state.mode)
+    with st.container(horizontal=True, vertical_alignment="center", key="mode_row"):
+        st.segmented_control(
+            t("mode.label"),
+            [Mode.HYBRID, Mode.SEMANTIC, Mode.KEYWORD],
+            format_func=lambda mode: t(f"mode.{mode}"),
+            required=True,
+            key="mode",
+            label_visibility="collapsed",
+            on_change=_store,
+            kwargs={"key": "mode"},
+        )
+        st.html(cards.hint(t(f"mode.{state.mode}.help"), t), width="content")
+
+
+def filters(state: PageState, facets: Facets, t: Translator) -> None:
+    """File types and languages with their counts; a choice of one is no choice and is left out."""
+    rows = (
+        ("file_types", facets.file_types, state.file_types, t.file_type),
+        ("languages", facets.languages, state.languages, t.document_language),
+    )
+    shown = [row for row in rows if len(row[1]) > 1 or row[2]]
+    if not shown:
+        return
+    with st.container(horizontal=True, key="filters"):
+        for key, counts, selected, name in shown:
+            _filter(key, counts, selected, name, t)
+
+
+def paging(state: PageState, has_more: bool, t: Translator) -> None:
+    """Previous and next; the number of pages is not known, so none is promised."""
+    if state.page == 1 and not has_more:
+        return
+    with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center", key="paging"):
+        for key, step, possible in (("previous", -1, state.page > 1), ("next", 1, has_more)):
+            st.button(
+                t(f"paging.{key}"), key=key, disabled=not possible, on_click=change, kwargs={"page": state.page + step}
+            )
+            if key == "previous":
+                st.html(cards.hint(t("paging.page", n=t.number(state.page)), t), width="content")
+
+
+def welcome(corpus: CorpusInfo, t: Translator) -> None:
+    """A first screen that invites: examples to click, and what there is to search."""
+    st.html(cards.welcome(t))
+    with st.container(key="examples", gap=None):
+        for number in range(1, EXAMPLES + 1):
+            question = t(f"welcome.example.{number}")
+            st.button(
+                question,
+                key=f"example_{number}",
+                on_click=change,
+                kwargs={"query": question, "corpus": corpus.name},
+                icon=":material/search:",
+                type="tertiary",
+            )
+    st.html(cards.facts(corpus, t))
+
+
+def as_label(text: str) -> str:
+    """Text as a widget label that shows it letter for letter: labels are Markdown, with emoji and icon codes."""
+    return text.translate(_PUNCTUATION)
+
+
+def _filter(
+    key: str, counts: Sequence[FacetCount], selected: frozenset[str], name: Callable[[str], str], t: Translator
+) -> None:
+    documents = {count.value: count.documents for count in counts} | {
+        value: 0 for value in sorted(selected) if value not in {count.value for count in counts}
+    }
+    _seed(key, [value for value in documents if value in selected])
+    st.pills(
+        t(f"filter.{key}"),
+        list(documents),
+        format_func=lambda value: f"{as_label(name(value))} {t.number(documents.get(value, 0))}",
+        selection_mode="multi",
+        key=key,
+        label_visibility="collapsed",
+        wrap=True,
+        on_change=_store,
+        kwargs={"key": key},
+    )
+
+
+def _seed(key: str, value: object) -> None:
+    """Set a widget from the URL, but only where it differs, so that nothing a reader is typing is overwritten."""
+    current = st.session_state.get(key)
+    same = set(current) == set(value) if isinstance(current, list) and isinstance(value, list) else current == value
+    if not same:
+        st.session_state[key] = value
+
+
+def _store(key: str, keep_page: bool = False) -> None:
+    value = st.session_state[key]
+    value = frozenset(value) if isinstance(value, list) else value
+    change(**{key: value}, **({"page": read_state().page} if keep_page else {}))
+
+
+def _ask_typed(corpus: str) -> None:
+    # The corpus goes into the URL with the question: the default may be another one tomorrow.
+    change(query=clean_query(st.session_state["query"] or ""), corpus=corpus)

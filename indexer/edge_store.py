@@ -1,0 +1,248 @@
+"""Qdrant Edge as a vector store: the engine inside the process.
+
+One shard is one directory, and one process at a time may have it open: the write-ahead log is the lock, and
+switching it off lets a second opener corrupt the first. A generation is therefore written by one process, sealed,
+and never opened again; every reader opens a private clone of it, made of hard links to the files that reading
+does not touch and of copies of the few it does. ``optimize()`` holds Python's interpreter lock for its whole run,
+so it belongs in the process that builds, never in one that serves.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from indexer.locks import AlreadyLocked, acquire, locked
+from indexer.store import FILTERABLE, Hit, Point, Query, StoreError
+
+_DENSE, _LEXICAL = "dense", "lexical"
+_RRF_K = 60
+"""The constant of Cormack et al. (SIGIR 2009)."""
+
+_HNSW = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
+_BATCH = 256
+_UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inverted_index.dat"}
+"""Files of a sealed shard, beside ``page_*.dat`` and ``*.bin``, that opening it for reading never writes to."""
+
+_COPY_BYTES = 4 * 2**20
+_WAL = "wal"
+_LOCK = "reader.lock"
+
+
+class EdgeStore:
+    """A shard that this process has open."""
+
+    def __init__(self, shard: edge.EdgeShard, folder: Path, lock: int | None = None) -> None:
+        self._shard = shard
+        self._folder = folder
+        self._lock = lock
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; a point of the same id is replaced."""
+        for start in range(0, len(points), _BATCH):
+            batch = [_to_edge(point) for point in points[start : start + _BATCH]]
+            self._shard.update(edge.UpdateOperation.upsert_points(batch))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take points out; ids that are not there are ignored."""
+        for start in range(0, len(ids), _BATCH):
+            self._shard.update(edge.UpdateOperation.delete_points(list(ids[start : start + _BATCH])))
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there."""
+        return {str(record.id) for record in self._shard.retrieve(list(ids), with_payload=False, with_vector=False)}
+
+    def count(self) -> int:
+        """Number of points."""
+        return self._shard.count(edge.CountRequest(exact=True))
+
+    def search(self, query: Query) -> list[Hit]:
+        """Best hits first: one request to the engine, fusion included."""
+        legs: list[edge.Query] = []
+        if query.dense is not None:
+            legs.append(edge.Query.Nearest(query.dense.tolist(), using=_DENSE))
+        if query.lexical is not None and query.lexical.indices:
+            terms = edge.SparseVector(list(query.lexical.indices), list(query.lexical.values))
+            legs.append(edge.Query.Nearest(terms, using=_LEXICAL))
+        if not legs:
+            return []
+        only = _filter(query.only)
+        if len(legs) == 1:
+            request = edge.QueryRequest(query.limit, query=legs[0], filter=only, with_payload=True)
+        else:
+            request = edge.QueryRequest(
+                query.limit,
+                query=edge.Fusion.Rrf(_RRF_K),  # type: ignore[arg-type] # its stub forgets that Rrf is a Fusion
+                prefetches=[edge.Prefetch(query.limit, query=leg, filter=only) for leg in legs],
+                with_payload=True,
+            )
+        return [_from_edge(found) for found in self._shard.query(request)]
+
+    def seal(self) -> None:
+        """Build the graph, flush, close, and drop the log, which a finished generation no longer needs."""
+        self._shard.optimize()
+        self._shard.flush()
+        self.close()
+        shutil.rmtree(self._folder / _WAL, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let go of the shard; a reader's private clone is removed."""
+        self._shard.close()
+        if self._lock is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+class EdgeEngine:
+    """The generations of all corpora, one directory each, under one root on one file system."""
+
+    name = "qdrant-edge"
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def create(self, corpus: str, number: int, dim: int, base: int | None) -> EdgeStore:
+        """A new generation to write to: empty, or a copy of ``base``. Leftovers of it are dropped."""
+        folder = self._generation(corpus, number)
+        shutil.rmtree(folder, ignore_errors=True)
+        if base is not None:
+            _copy_tree(self._existing(corpus, base), folder, link=False)
+            return EdgeStore(_load(folder), folder)
+        folder.mkdir(parents=True)
+        shard = edge.EdgeShard.create(
+            str(folder),
+            edge.EdgeConfig(
+                vectors={_DENSE: edge.EdgeVectorParams(dim, edge.Distance.Cosine)},
+                sparse_vectors={_LEXICAL: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+                hnsw_config=_HNSW,
+            ),
+        )
+        for name in FILTERABLE:  # before any graph: links that keep filtered search connected are made with it
+            shard.update(edge.UpdateOperation.create_field_index(_path(name), edge.PayloadSchemaType.Keyword))
+        return EdgeStore(shard, folder)
+
+    def open(self, corpus: str, number: int) -> EdgeStore:
+        """A private clone of a sealed generation.
+
+        Raises:
+            StoreError: If the generation is not there.
+        """
+        source = self._existing(corpus, number)
+        readers = self._corpus(corpus) / "readers"
+        readers.mkdir(parents=True, exist_ok=True)
+        with locked(readers / _LOCK):  # so that nobody takes a clone that is just being made for an abandoned one
+            _remove_abandoned(readers)
+            clone = readers / f"{number}-{uuid.uuid4().hex}"
+            clone.mkdir()
+            lock = acquire(clone / _LOCK)
+        _copy_tree(source, clone, link=True)
+        return EdgeStore(_load(clone), clone, lock)
+
+    def drop(self, corpus: str, number: int) -> None:
+        """Remove a generation; clones of it live on until they are closed."""
+        shutil.rmtree(self._generation(corpus, number), ignore_errors=True)
+
+    def drop_corpus(self, corpus: str) -> None:
+        """Remove everything of a corpus."""
+        shutil.rmtree(self._corpus(corpus), ignore_errors=True)
+
+    def _corpus(self, corpus: str) -> Path:
+        return self._root / corpus
+
+    def _generation(self, corpus: str, number: int) -> Path:
+        return self._corpus(corpus) / f"generation-{number:04d}"
+
+    def _existing(self, corpus: str, number: int) -> Path:
+        folder = self._generation(corpus, number)
+        if not folder.is_dir():
+            raise StoreError(
+                f"The index of {corpus} (generation {number}) is missing from {folder.parent}; "
+                f"run kalm index build {corpus} --fresh to make it again."
+            )
+        return folder
+
+
+def _load(folder: Path) -> edge.EdgeShard:
+    try:
+        return edge.EdgeShard.load(str(folder))
+    except Exception as error:  # the engine raises nothing narrower
+        raise StoreError(f"The index in {folder} cannot be opened ({error}); build the corpus again.") from error
+
+
+def _to_edge(point: Point) -> edge.Point:
+    lexical = edge.SparseVector(list(point.lexical.indices), list(point.lexical.values))
+    payload = {"page_content": point.text, "metadata": dict(point.metadata)}
+    return edge.Point(point.id, {_DENSE: point.dense.tolist(), _LEXICAL: lexical}, payload)
+
+
+def _from_edge(found: edge.ScoredPoint) -> Hit:
+    payload: Mapping[str, Any] = found.payload or {}
+    return Hit(str(found.id), found.score, payload["page_content"], payload["metadata"])
+
+
+def _path(field: str) -> str:
+    return f"metadata.{field}"
+
+
+def _filter(only: Mapping[str, Collection[str]]) -> edge.Filter | None:
+    conditions: list[edge.ConditionType] = [
+        edge.FieldCondition(_path(field), match=edge.MatchAny(sorted(values)))
+        for field, values in only.items()
+        if values
+    ]
+    return edge.Filter(must=conditions) if conditions else None
+
+
+def _remove_abandoned(readers: Path) -> None:
+    """Remove clones whose process is gone: nobody holds their lock."""
+    for clone in readers.iterdir():
+        try:
+            with locked(clone / _LOCK, wait=False):
+                shutil.rmtree(clone, ignore_errors=True)
+        except (AlreadyLocked, FileNotFoundError, NotADirectoryError):
+            continue  # in use, just gone, or the lock of this folder itself
+
+
+def _copy_tree(source: Path, target: Path, *, link: bool) -> None:
+    """Copy a sealed shard, holes kept; with ``link``, share the files that a reader leaves untouched."""
+    for folder, _, names in os.walk(source):
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            if link and _is_untouched(name):
+                _link_or_copy(Path(folder) / name, here / name)
+            else:
+                _copy_sparse(Path(folder) / name, here / name)
+
+
+def _is_untouched(name: str) -> bool:
+    is_map = name.endswith(".bin") and name != "deleted.bin"
+    return is_map or name.startswith("page_") or name in _UNTOUCHED
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        _copy_sparse(source, target)
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    """Copy only what is written: the engine's files are preallocated and mostly holes."""
+    with source.open("rb") as reading, target.open("wb") as writing:
+        size = os.fstat(reading.fileno()).st_size
+        writing.truncate(size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(reading.fileno(), at, os.SEEK_DATA)
+            except OSError:  # no more data: the rest is a hole
+                return
+            end = os.lseek(reading.fileno(), at, os.SEEK_HOLE)
+            while at < end:
+                at += os.pwrite(writing.fileno(), os.pread(reading.fileno(), min(_COPY_BYTES, end - at), at), at)

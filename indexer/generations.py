@@ -1,0 +1,82 @@
+"""Which generation of a corpus is searched: opened once, followed when a build flips to a new one."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from embedder.errors import AppError
+from indexer.catalog import Catalog
+from indexer.records import Manifest
+from indexer.store import VectorEngine, VectorStore
+
+
+class NotBuilt(AppError):
+    """A corpus that has no index yet."""
+
+
+@dataclass
+class OpenGeneration:
+    """A generation that is open, and how many searches are in it."""
+
+    number: int
+    manifest: Manifest
+    store: VectorStore
+    users: int = 0
+    is_retired: bool = False
+
+
+class LiveGenerations:
+    """The live generation of every corpus, opened once; an old one is closed when its last search is done."""
+
+    def __init__(self, catalog: Catalog, engine: VectorEngine) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._open: dict[str, OpenGeneration] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def use(self, corpus: str) -> Iterator[OpenGeneration]:
+        """The live generation, held open for the length of the block.
+
+        Raises:
+            NotBuilt: If the corpus has none.
+            CatalogError: If there is no such corpus.
+        """
+        entry = self._enter(corpus)
+        try:
+            yield entry
+        finally:
+            with self._lock:
+                entry.users -= 1
+                self._close_if_idle(entry)
+
+    def close(self) -> None:
+        """Close everything that no search is in, and the rest when its searches end."""
+        with self._lock:
+            for entry in self._open.values():
+                entry.is_retired = True
+                self._close_if_idle(entry)
+            self._open.clear()
+
+    def _enter(self, corpus: str) -> OpenGeneration:
+        number = self._catalog.live_number(corpus)
+        if number is None:
+            self._catalog.corpus(corpus)  # says so if there is no such corpus at all
+            raise NotBuilt(f"The corpus {corpus} is not indexed yet; run kalm index build {corpus}.")
+        with self._lock:
+            entry = self._open.get(corpus)
+            if entry is None or entry.number != number:
+                store = self._engine.open(corpus, number)
+                fresh = OpenGeneration(number, self._catalog.generation(corpus, number).manifest, store)
+                self._open[corpus] = fresh
+                if entry is not None:
+                    entry.is_retired = True
+                    self._close_if_idle(entry)
+                entry = fresh
+            entry.users += 1
+            return entry
+
+    def _close_if_idle(self, entry: OpenGeneration) -> None:
+        if entry.is_retired and not entry.users:
+            entry.store.close()

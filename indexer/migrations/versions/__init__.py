@@ -1,0 +1,1 @@
+"""The catalog's schema, one step per file, read downward like a diary."""

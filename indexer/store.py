@@ -1,0 +1,132 @@
+"""The seam to a vector engine: what is stored, what is asked, and what an engine must be able to do.
+
+A store holds the passages of one generation of one corpus. Two engines stand behind the protocol: Qdrant Edge in
+the process, and a Qdrant server. Both keep LangChain's payload layout (``page_content`` and ``metadata``).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedder.errors import AppError
+from indexer.lexical import SparseVector
+
+FILTERABLE = ("document_id", "file_type", "language")
+"""Payload fields a search may be restricted by; indexed before the graph is built."""
+
+
+class StoreError(AppError):
+    """The engine cannot do what was asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One passage as it is stored.
+
+    Attributes:
+        id: UUID; writing it twice leaves one point.
+        dense: Unit vector, shape (dim,).
+        lexical: Term weights of the passage.
+        text: The passage (``page_content``).
+        metadata: Where it comes from; JSON values.
+    """
+
+    id: str
+    dense: NDArray[np.float32]
+    lexical: SparseVector
+    text: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request: a dense leg, a lexical leg, or both fused by reciprocal rank.
+
+    Attributes:
+        dense: Unit vector, shape (dim,), or None to leave the leg out.
+        lexical: Term weights, or None to leave the leg out; a leg without terms counts as left out.
+        only: Allowed values by field of ``FILTERABLE``; fields that are not named are free.
+    """
+
+    limit: int
+    dense: NDArray[np.float32] | None = None
+    lexical: SparseVector | None = None
+    only: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found.
+
+    Attributes:
+        score: Cosine (dense alone), BM25 (lexical alone) or reciprocal rank fusion.
+    """
+
+    id: str
+    score: float
+    text: str
+    metadata: Mapping[str, Any]
+
+
+class VectorStore(Protocol):
+    """The passages of one generation."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; a point of the same id is replaced."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take points out; ids that are not there are ignored."""
+        ...
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there: the read-back after a write."""
+        ...
+
+    def count(self) -> int:
+        """Number of points."""
+        ...
+
+    def search(self, query: Query) -> list[Hit]:
+        """Best hits first, at most ``query.limit``; a leg contributes only what it matched."""
+        ...
+
+    def seal(self) -> None:
+        """Build the search structures, write everything down and close: the generation is finished."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; a generation that was not sealed is not for use."""
+        ...
+
+
+class VectorEngine(Protocol):
+    """Makes, opens and drops the stores of a corpus, one per generation."""
+
+    @property
+    def name(self) -> str:
+        """What a manifest calls the engine."""
+        ...
+
+    def create(self, corpus: str, number: int, dim: int, base: int | None) -> VectorStore:
+        """A new generation to write to: empty, or a copy of generation ``base``. Leftovers of it are dropped."""
+        ...
+
+    def open(self, corpus: str, number: int) -> VectorStore:
+        """A sealed generation, for reading; any number of readers in any number of processes.
+
+        Raises:
+            StoreError: If the generation is not there.
+        """
+        ...
+
+    def drop(self, corpus: str, number: int) -> None:
+        """Remove a generation; readers that have it open keep theirs."""
+        ...
+
+    def drop_corpus(self, corpus: str) -> None:
+        """Remove everything of a corpus."""
+        ...

@@ -1,0 +1,88 @@
+"""The script itself, and the files it depends on."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+import app.ui
+from embedder.errors import AppError
+
+UI = Path(app.ui.__path__[0])
+CONFIG = UI / ".streamlit" / "config.toml"
+
+
+@pytest.fixture
+def run_main(monkeypatch):
+    def run(search_backend):
+        bootstrap = ModuleType("app.bootstrap")
+        bootstrap.search_backend = search_backend
+        monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
+        return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
+
+    return run
+
+
+def test_the_script_draws_the_page_on_the_backend_it_is_given(run_main, backend):
+    page = run_main(lambda: backend)
+    assert not page.exception
+    assert page.text_input(key="query").value == ""
+
+
+def test_a_backend_that_cannot_open_is_explained(run_main):
+    def closed():
+        raise AppError("The data folder is locked by another process; stop it first.")
+
+    page = run_main(closed)
+    assert not page.exception
+    assert any("locked by another process" in element.value for element in page.get("html"))
+
+
+def test_every_option_of_the_configuration_exists():
+    known = {option.key for option in config._config_options_template.values()}
+    sections = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    pairs = [(f"{section}.{name}", value) for section, values in sections.items() for name, value in values.items()]
+    options = {name for name, value in pairs if not isinstance(value, dict)}
+    options |= {f"{name}.{inner}" for name, value in pairs if isinstance(value, dict) for inner in value}
+    assert options <= known
+
+
+def test_nothing_is_fetched_from_the_network():
+    sources = [CONFIG, *UI.glob("*.css"), *UI.glob("*.py")]
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        assert "https:" not in text, path
+        assert "@import" not in text, path
+        assert "url(" not in text, path
+
+
+@pytest.mark.parametrize(("theme", "shade"), [("light", 0), ("dark", 1)])
+def test_both_themes_are_readable(theme, shade):
+    colours = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"][theme]
+    css = (UI / "style.css").read_text(encoding="utf-8")
+    pairs = re.findall(r"--kalm-(\w+): light-dark\((#\w{6}), (#\w{6})\)", css)
+    own = {name: shades[shade] for name, *shades in pairs}
+    for ground in (colours["backgroundColor"], colours["secondaryBackgroundColor"], own["surface"]):
+        assert contrast(colours["textColor"], ground) >= 7
+        assert contrast(colours["primaryColor"], ground) >= 4.5
+        assert contrast(own["muted"], ground) >= 4.5
+    assert own["accent"] == colours["primaryColor"]
+    assert contrast(colours["textColor"], own["best"]) >= 7
+    assert contrast(colours["textColor"], own["mark"]) >= 4.5
+
+
+def contrast(a, b):
+    """Contrast ratio of two colours (WCAG 2.2)."""
+    lighter, darker = sorted((luminance(a), luminance(b)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
