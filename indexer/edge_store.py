@@ -83,11 +83,14 @@ class EdgeStore:
         return [_from_edge(found) for found in self._shard.query(request)]
 
     def seal(self) -> None:
-        """Build the graph, flush, close, and drop the log, which a finished generation no longer needs."""
+        """Build the graph, flush and close.
+
+        The log stays: it counts the operations, and a copy that counted from nothing again would take its own
+        writes for old ones and skip them.
+        """
         self._shard.optimize()
         self._shard.flush()
         self.close()
-        shutil.rmtree(self._folder / _WAL, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the shard; a reader's private clone is removed."""
@@ -209,8 +212,13 @@ def _remove_abandoned(readers: Path) -> None:
 
 
 def _copy_tree(source: Path, target: Path, *, link: bool) -> None:
-    """Copy a sealed shard, holes kept; with ``link``, share the files that a reader leaves untouched."""
-    for folder, _, names in os.walk(source):
+    """Copy a sealed shard, holes kept.
+
+    With ``link`` the copy is for reading only: it shares the files that reading leaves untouched, and has no log.
+    """
+    for folder, folders, names in os.walk(source):
+        if link:
+            folders[:] = [name for name in folders if name != _WAL]
         here = target / Path(folder).relative_to(source)
         here.mkdir(parents=True, exist_ok=True)
         for name in names:

@@ -8,9 +8,8 @@ an earlier version of it stays searchable.
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from embedder.errors import AppError
@@ -21,7 +20,7 @@ from indexer.lexical import LexicalEncoder
 from indexer.locks import AlreadyLocked, locked
 from indexer.plan import FoundFile, Plan
 from indexer.readers import READER_VERSION, UnreadableFile, read
-from indexer.records import Corpus, Document, FileState, KnownDocument, Manifest
+from indexer.records import Corpus, FileState, KnownDocument, Manifest
 from indexer.sink import GenerationSink, document_digest
 from indexer.store import StoreError, VectorEngine
 
@@ -267,7 +266,7 @@ class _Work:
         The file is read to its end before anything is handed on, so that one that breaks half-way leaves its
         earlier version as it was.
         """
-        documents = _distinct(read(file.path, uri))
+        documents = list(read(file.path, uri))
         known = self._known(uri)
         bytes_read = 0
         for document_id, document in ((document.id(self.corpus.name), document) for document in documents):
@@ -287,17 +286,6 @@ class _Work:
         self.sink.forget(known.chunk_ids)
         self.replaced.add(document_id)
         self.removed += 1
-
-
-def _distinct(documents: Iterable[Document]) -> list[Document]:
-    """Give rows that share an id within a file one each: ``7``, ``7#2``, ``7#3``."""
-    seen: Counter[str] = Counter()
-    result = []
-    for document in documents:
-        seen[document.key] += 1
-        count = seen[document.key]
-        result.append(document if count == 1 else replace(document, key=f"{document.key}#{count}"))
-    return result
 
 
 def _file_digest(path: Path) -> str:

@@ -1,0 +1,101 @@
+"""A small corpus on disk and the parts to index it with: a real catalog, a real engine, a stand-in for the model."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from embedder.cache import CachedEncoder, VectorCache
+from indexer.catalog import Catalog
+from indexer.edge_store import EdgeEngine
+from indexer.generations import LiveGenerations
+from indexer.lexical import LexicalEncoder
+from indexer.pipeline import Builder
+from indexer.plan import find_files, plan
+from indexer.search import Searcher
+
+
+@dataclass
+class HashEncoder:
+    """A TextEncoder without a model: a text's vector is the sum of its characters' random vectors."""
+
+    dim: int = 16
+    dims: tuple[int, ...] = (16, 8)
+    name: str = "hash"
+    source: str = "hash"
+    dtype: str = "float32"
+    max_tokens: int = 256
+    fingerprint: str = "0123456789abcdef"
+    languages: frozenset[str] | None = None
+    encoded: list[str] = field(default_factory=list)
+
+    def resized(self, dim):
+        return replace(self, dim=dim)
+
+    def prompt(self, side, task="Retrieval", instruction=None):
+        return ""
+
+    def token_spans(self, text):
+        return np.array([(i, i + 1) for i in range(len(text))], dtype=np.int64).reshape(-1, 2)
+
+    def encode_documents(self, texts, *, task="Retrieval"):
+        self.encoded.extend(texts)
+        return np.stack([self._vector(text) for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def encode_queries(self, texts, *, task="Retrieval", instruction=None):
+        return np.stack([self._vector(text) for text in texts])
+
+    def _vector(self, text):
+        total = sum((_character(character) for character in text.lower()), np.full(16, 1e-3, np.float32))[: self.dim]
+        return total / np.linalg.norm(total)
+
+
+def _character(character):
+    seed = int.from_bytes(hashlib.blake2b(character.encode(), digest_size=4).digest(), "little")
+    return np.random.default_rng(seed).normal(size=16).astype(np.float32)
+
+
+@dataclass
+class Bench:
+    """Everything a test needs to build and search, in one temporary folder."""
+
+    root: object
+    data: object
+    catalog: Catalog
+    engine: EdgeEngine
+    encoder: HashEncoder
+    searcher: Searcher
+
+    def write(self, uri, content):
+        path = self.root / uri
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def build(self, *, fresh=False, engine=None, on_progress=lambda _: None):
+        corpus = self.catalog.corpus("books")
+        found = find_files(corpus)
+        todo = plan({} if fresh else self.catalog.files("books", corpus.live), found)
+        cached = CachedEncoder(self.encoder, VectorCache(self.data / "vectors.sqlite"))
+        parts = Builder(self.catalog, engine or self.engine, cached, LexicalEncoder(), self.data / "locks")
+        return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Bench]:
+    catalog = Catalog(f"sqlite:///{tmp_path}/data/catalog.sqlite")
+    engine = EdgeEngine(tmp_path / "data" / "indexes")
+    encoder = HashEncoder()
+    searcher = Searcher(catalog, engine, LexicalEncoder(), lambda manifest: encoder)
+    root = tmp_path / "books"
+    root.mkdir()
+    catalog.add_corpus("books", root)
+    yield Bench(root, tmp_path / "data", catalog, engine, encoder, searcher)
+    searcher.close()
+    catalog.close()
+
+
+@pytest.fixture
+def live_generations(bench) -> LiveGenerations:
+    return LiveGenerations(bench.catalog, bench.engine)

@@ -1,0 +1,172 @@
+"""The catalog: generations of rows, one flip, nothing half done."""
+
+import multiprocessing
+import sqlite3
+
+import pytest
+
+from indexer.catalog import Catalog, CatalogError
+from indexer.records import ChunkPlace, Document, FileState, IndexedDocument, Manifest, Section
+
+MANIFEST = Manifest("m", "f", 8, "float32", 256, "c1", "r1", "l1", "edge")
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    opened = Catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
+    opened.add_corpus("books", tmp_path)
+    yield opened
+    opened.close()
+
+
+def indexed(uri, digest="1", language="en", file_type="text"):
+    document = Document(uri, f"Title of {uri}", "text", (Section(0, 4, ("H",), 2),), file_type, language=language)
+    return IndexedDocument(document.id("books"), document, digest, (ChunkPlace(f"chunk-{uri}-{digest}", 0, 4),))
+
+
+def state(error=""):
+    return FileState(1, 2, "digest", error)
+
+
+def build(catalog, documents, *, files=(), gone=(), replaced=(), fresh=False, errors=None):
+    number = catalog.begin("books", MANIFEST)
+    catalog.stage("books", number, documents)
+    states = {uri: state() for uri in (*files, *(item.document.uri for item in documents))}
+    states |= {uri: state(error) for uri, error in (errors or {}).items()}
+    catalog.commit(
+        "books",
+        number,
+        files=states,
+        gone_uris=gone,
+        replaced_documents=replaced,
+        everything_replaced=fresh,
+        chunks=len(documents),
+    )
+    return number
+
+
+def test_a_corpus_is_entered_once_and_a_name_stands_for_one_folder(catalog, tmp_path):
+    catalog.add_corpus("books", tmp_path)
+    assert [corpus.name for corpus in catalog.corpora()] == ["books"]
+    with pytest.raises(CatalogError, match=r"books already stands for .* kalm corpus remove books"):
+        catalog.add_corpus("books", tmp_path / "other")
+    with pytest.raises(CatalogError, match=r"already stands for"):
+        catalog.add_corpus("books", tmp_path, ("*.md",))
+    with pytest.raises(CatalogError, match="There is no corpus films; there are books"):
+        catalog.corpus("films")
+
+
+def test_nothing_is_seen_before_the_commit(catalog):
+    number = catalog.begin("books", MANIFEST)
+    catalog.stage("books", number, [indexed("a")])
+    assert catalog.corpus("books").live is None
+    assert catalog.unsealed("books") == [number]
+
+
+def test_a_committed_generation_reads_back(catalog):
+    number = build(catalog, [indexed("a"), indexed("b", language="zh", file_type="pdf")], errors={"c": "broken"})
+    assert catalog.live_number("books") == number
+    generation = catalog.generation("books", number)
+    assert (generation.manifest, generation.documents, generation.chunks) == (MANIFEST, 2, 2)
+    assert catalog.files("books", number).keys() == {"a", "b", "c"}
+    assert catalog.failed_files("books", number) == {"c": "broken"}
+    known = catalog.known_documents("books", number, "a")
+    assert [(document.digest, document.chunk_ids) for document in known.values()] == [("1", ("chunk-a-1",))]
+    assert catalog.facet("books", number, "language", {}) == [("en", 1), ("zh", 1)]
+    assert catalog.facet("books", number, "language", {"file_type": {"pdf"}}) == [("zh", 1)]
+    assert len(catalog.titles("books", 5)) == 2
+    assert len(catalog.titles("books", 1)) == 1
+
+
+def test_each_generation_keeps_its_own_documents(catalog):
+    first = build(catalog, [indexed("a"), indexed("b"), indexed("c")])
+    second = build(
+        catalog,
+        [indexed("a", digest="2")],
+        gone=["b"],
+        replaced=[indexed("a").id, indexed("b").id],
+    )
+    assert {uri: _digests(catalog, first, uri) for uri in "abc"} == {"a": ["1"], "b": ["1"], "c": ["1"]}
+    assert {uri: _digests(catalog, second, uri) for uri in "abc"} == {"a": ["2"], "b": [], "c": ["1"]}
+    assert catalog.files("books", first).keys() == {"a", "b", "c"}
+    assert catalog.files("books", second).keys() == {"a", "c"}
+    assert catalog.generation("books", second).documents == 2
+
+
+def _digests(catalog, number, uri):
+    return [known.digest for known in catalog.known_documents("books", number, uri).values()]
+
+
+def test_a_fresh_generation_carries_nothing_over(catalog):
+    build(catalog, [indexed("a"), indexed("b")])
+    number = build(catalog, [indexed("b", digest="2")], fresh=True)
+    assert catalog.files("books", number).keys() == {"b"}
+    assert _digests(catalog, number, "a") == []
+    assert _digests(catalog, number, "b") == ["2"]
+
+
+def test_what_a_dead_build_left_is_swept_by_the_next(catalog):
+    first = build(catalog, [indexed("a")])
+    dead = catalog.begin("books", MANIFEST)
+    catalog.stage("books", dead, [indexed("x"), indexed("y")])
+    assert catalog.unsealed("books") == [dead]
+    number = build(catalog, [indexed("b")])
+    assert number > dead > first
+    assert catalog.unsealed("books") == []
+    assert catalog.facet("books", number, "language", {}) == [("en", 2)]
+
+
+def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
+    numbers = [build(catalog, [indexed("a", digest=str(n))], replaced=[indexed("a").id]) for n in range(4)]
+    assert catalog.prune("books", keep=2) == numbers[:2]
+    assert _digests(catalog, numbers[2], "a") == ["2"]
+    assert _digests(catalog, numbers[3], "a") == ["3"]
+    assert catalog.prune("books", keep=2) == []
+
+
+def test_removing_a_corpus_leaves_nothing(catalog, tmp_path):
+    build(catalog, [indexed("a")])
+    catalog.remove_corpus("books")
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
+        for table in ("corpora", "generations", "files", "documents"):
+            assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
+    database.close()
+
+
+def test_a_database_that_is_none_is_one_sentence(tmp_path):
+    (tmp_path / "catalog.sqlite").write_bytes(b"not a database at all, but long enough to be looked at")
+    with pytest.raises(CatalogError, match=r"The catalog 'sqlite:.* cannot be opened \(.*\); check KALM_DATABASE_URL"):
+        Catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
+    with pytest.raises(CatalogError, match="cannot be opened"):
+        Catalog("nonsense")
+
+
+def _open_and_write(url, worker, failures):
+    try:
+        catalog = Catalog(url)
+        for n in range(10):
+            catalog.add_corpus(f"corpus-{worker}-{n}", worker_root())
+        catalog.close()
+    except Exception as error:
+        failures.put(repr(error))
+
+
+def worker_root():
+    from pathlib import Path
+
+    return Path("/tmp")  # noqa: S108 - never touched, only stored
+
+
+def test_several_processes_open_migrate_and_write_a_new_catalog_at_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/new/catalog.sqlite"
+    spawn = multiprocessing.get_context("spawn")
+    failures = spawn.Queue()
+    workers = [spawn.Process(target=_open_and_write, args=(url, n, failures)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures.empty(), failures.get()
+    catalog = Catalog(url)
+    assert len(catalog.corpora()) == 30
+    catalog.close()

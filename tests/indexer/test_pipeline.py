@@ -1,0 +1,241 @@
+"""Builds: only what changed is embedded, a bad file is a row, a kill at any moment is healed by running again."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from embedder.errors import AppError
+from indexer.pipeline import BuildRefused
+from indexer.search import Mode, SearchRequest
+from indexer.store import StoreError
+
+
+def found(bench, query, mode=Mode.KEYWORD):
+    page = bench.searcher.search(SearchRequest("books", query, mode, page_size=50))
+    return {result.uri + result.key for result in page.results}
+
+
+def indexed_uris(bench):
+    live = bench.catalog.live_number("books")
+    return {uri for uri in bench.catalog.files("books", live) if bench.catalog.known_documents("books", live, uri)}
+
+
+def test_a_first_build_makes_everything_searchable(bench):
+    bench.write("bees.md", "# Bees\n\nBees make honey from nectar.")
+    bench.write("zh/mifeng.txt", "蜜蜂\n\n蜜蜂用花蜜酿造蜂蜜。")
+    bench.write("rows.csv", "id,title,text\n1,Bread,Yeast makes bread rise.\n2,Tofu,Tofu is made of soybeans.\n")
+    report = bench.build()
+    assert (report.documents, report.removed, report.failed) == (4, 0, {})
+    assert found(bench, "honey") == {"bees.md"}
+    assert found(bench, "酿造") == {"zh/mifeng.txt"}
+    assert found(bench, "soybeans") == {"rows.csv2"}
+    assert found(bench, "nectar", Mode.SEMANTIC) == {"bees.md", "zh/mifeng.txt", "rows.csv1", "rows.csv2"}
+
+
+def test_only_what_changed_is_embedded(bench):
+    bench.write("rows.csv", "id,text\n1,Yeast makes bread rise.\n2,Tofu is made of soybeans.\n")
+    bench.write("bees.md", "Bees make honey.")
+    bench.build()
+    bench.encoder.encoded.clear()
+    bench.write("rows.csv", "id,text\n1,Yeast makes bread rise.\n2,Tofu is curdled soy milk.\n")
+    report = bench.build()
+    assert (report.documents, report.chunks) == (1, 1)
+    assert len(bench.encoder.encoded) == 1
+    assert "curdled" in bench.encoder.encoded[0]
+    assert found(bench, "tofu") == {"rows.csv2"}
+    assert found(bench, "soybeans") == set()
+    assert found(bench, "bread honey") == {"rows.csv1", "bees.md"}
+
+
+def test_a_touched_or_moved_file_costs_no_embedding(bench):
+    bench.write("old/bees.txt", "Bees make honey.")
+    bench.build()
+    bench.encoder.encoded.clear()
+    (bench.root / "new").mkdir()
+    (bench.root / "old/bees.txt").rename(bench.root / "new/bees.txt")
+    os.utime(bench.root / "new/bees.txt", (1, 1))
+    bench.build()
+    assert bench.encoder.encoded == []
+    assert found(bench, "honey") == {"new/bees.txt"}
+
+
+def test_deleting_one_of_two_equal_files_keeps_the_other(bench):
+    for name in ("a.txt", "b.txt"):
+        bench.write(name, "Bees make honey.")
+    bench.build()
+    (bench.root / "a.txt").unlink()
+    report = bench.build()
+    assert report.removed == 1
+    assert found(bench, "honey") == {"b.txt"}
+
+
+def test_a_damaged_file_is_a_failed_row_and_its_earlier_version_stays(bench):
+    bench.write("good.txt", "Bees make honey.")
+    bench.write("rows.jsonl", '{"id": "1", "text": "Bread rises."}\n')
+    bench.write("empty.pdf", b"")
+    report = bench.build()
+    assert list(report.failed) == ["empty.pdf"]
+    assert report.documents == 2
+    bench.write("rows.jsonl", '{"id": "1", "text": "Bread sinks."}\n{"id": \n')
+    report = bench.build()
+    assert list(report.failed) == ["rows.jsonl"]
+    assert found(bench, "bread rises") == {"rows.jsonl1"}
+    assert found(bench, "sinks") == set()
+    assert bench.catalog.failed_files("books", report.generation).keys() == {"empty.pdf", "rows.jsonl"}
+    bench.write("rows.jsonl", '{"id": "1", "text": "Bread sinks at last."}\n')
+    assert bench.build().failed == {}
+    assert found(bench, "sinks") == {"rows.jsonl1"}
+
+
+def test_a_file_that_may_not_be_opened_is_a_failed_row(bench, monkeypatch):
+    bench.write("good.txt", "Bees make honey.")
+    bench.write("gone.txt", "Bread.")
+    original = type(bench.root).open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "gone.txt":
+            raise PermissionError(13, "Permission denied")
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(type(bench.root), "open", refuse)
+    report = bench.build()
+    assert "Permission denied" in report.failed["gone.txt"]
+    assert found(bench, "honey") == {"good.txt"}
+
+
+def test_rows_that_share_an_id_are_all_kept(bench):
+    rows = [{"id": "7", "text": text} for text in ("honey one", "honey two", "honey three")]
+    bench.write("rows.jsonl", "\n".join(map(json.dumps, rows)))
+    bench.build()
+    assert found(bench, "honey") == {"rows.jsonl7", "rows.jsonl7-row-2", "rows.jsonl7-row-3"}
+
+
+def test_a_passage_that_stands_twice_in_a_document_is_two_passages(bench):
+    paragraph = "Bees make honey. " * 12
+    bench.write("twice.md", f"# A\n\n{paragraph}\n\n# B\n\n{paragraph}")
+    bench.build()
+    live = bench.catalog.live_number("books")
+    (known,) = bench.catalog.known_documents("books", live, "twice.md").values()
+    assert len(set(known.chunk_ids)) == len(known.chunk_ids) == bench.catalog.generation("books", live).chunks
+
+
+def test_another_model_is_refused_and_a_fresh_build_takes_it(bench):
+    bench.write("bees.txt", "Bees make honey.")
+    bench.build()
+    bench.encoder.fingerprint = "f" * 16
+    bench.write("bread.txt", "Bread rises.")
+    with pytest.raises(BuildRefused, match=r"fingerprint was 0123456789abcdef and is f+.* books --fresh"):
+        bench.build()
+    assert found(bench, "bread") == set()
+    bench.build(fresh=True)
+    assert found(bench, "bread honey") == {"bees.txt", "bread.txt"}
+
+
+def test_the_generation_before_is_kept_and_older_ones_go(bench):
+    for n in range(4):
+        bench.write("bees.txt", f"Bees make honey {n}.")
+        report = bench.build()
+    kept = sorted(path.name for path in (bench.data / "indexes" / "books").glob("generation-*"))
+    assert kept == [f"generation-{report.generation - 1:04d}", f"generation-{report.generation:04d}"]
+
+
+def test_searches_follow_the_live_generation(bench, live_generations):
+    bench.write("bees.txt", "Bees make honey.")
+    bench.build()
+    with live_generations.use("books") as before:
+        bench.write("bees.txt", "Bees make wax.")
+        bench.build()
+        with live_generations.use("books") as after:
+            assert (before.store.count(), after.store.count()) == (1, 1)
+            assert after.number > before.number
+    live_generations.close()
+
+
+def test_progress_ends_at_the_whole(bench):
+    for n in range(3):
+        bench.write(f"{n}.txt", f"Text number {n}.")
+    seen = []
+    bench.build(on_progress=seen.append)
+    assert [progress.stage for progress in seen][-1] == "optimizing"
+    assert (seen[-1].files_done, seen[-1].bytes_done) == (seen[-1].files, seen[-1].bytes) != (0, 0)
+    assert all(0 <= progress.bytes_done <= progress.bytes for progress in seen)
+
+
+class ForgetfulEngine:
+    """An engine whose stores lose every write."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.name = engine.name
+
+    def create(self, *args):
+        store = self.engine.create(*args)
+        store.upsert = lambda points: None
+        return store
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+
+def test_a_store_that_loses_writes_is_noticed_and_the_live_index_stays(bench):
+    bench.write("bees.txt", "Bees make honey.")
+    bench.build()
+    bench.write("bread.txt", "Bread rises.")
+    with pytest.raises(StoreError, match="lost 1 of 1"):
+        bench.build(engine=ForgetfulEngine(bench.engine))
+    assert found(bench, "honey bread") == {"bees.txt"}
+    bench.build()
+    assert found(bench, "honey bread") == {"bees.txt", "bread.txt"}
+
+
+def _build_in_another_process(tmp, delay):
+    """Build, with a pause at every step so that a kill can fall between any two of them."""
+    import sys
+
+    sys.path.insert(0, os.path.dirname(__file__))
+    from conftest import Bench, HashEncoder
+
+    from indexer.catalog import Catalog
+    from indexer.edge_store import EdgeEngine
+
+    catalog = Catalog(f"sqlite:///{tmp}/data/catalog.sqlite")
+    bench = Bench(tmp / "books", tmp / "data", catalog, EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
+    bench.build(on_progress=lambda _: time.sleep(delay))
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("KALM_TEST_KILLS", "4"))))
+def test_a_build_killed_at_a_random_moment_is_healed_by_running_again(bench, tmp_path, seed):
+    dice = random.Random(seed)
+    bench.write("steady.txt", "steady honey")
+    bench.write("doomed.txt", "doomed honey")
+    bench.build()
+    for n in range(12):
+        bench.write(f"new-{n}.txt", f"new honey number {n}")
+    (bench.root / "doomed.txt").unlink()
+    spawn = multiprocessing.get_context("spawn")
+    victim = spawn.Process(target=_build_in_another_process, args=(tmp_path, 0.02))
+    victim.start()
+    victim.join(timeout=dice.uniform(0.8, 3.0))
+    if victim.is_alive():
+        os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    before, after = {"steady.txt", "doomed.txt"}, {"steady.txt", *(f"new-{n}.txt" for n in range(12))}
+    assert found(bench, "honey") in (before, after), "a search saw half a build"
+    bench.build()
+    assert found(bench, "honey") == after == indexed_uris(bench)
+    live = bench.catalog.live_number("books")
+    store = bench.engine.open("books", live)
+    assert store.count() == bench.catalog.generation("books", live).chunks == 13
+    store.close()
+    assert bench.catalog.unsealed("books") == []
+
+
+def test_two_builds_of_one_corpus_do_not_run_at_once(bench):
+    bench.write("bees.txt", "Bees make honey.")
+    with pytest.raises(AppError, match="Another build of books is running"):
+        bench.build(on_progress=lambda _: bench.build())

@@ -1,0 +1,81 @@
+"""A plan is a pure comparison; finding files stays inside the folder."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer.plan import FoundFile, find_files, plan
+from indexer.records import Corpus, FileState
+
+
+def state(size=1, mtime=1, error=""):
+    return FileState(size, mtime, "digest", error)
+
+
+def found(size=1, mtime=1):
+    return FoundFile(Path("x"), size, mtime)
+
+
+def test_every_kind_of_change_in_one_plan():
+    known = {"same": state(), "grown": state(), "touched": state(), "gone": state(), "broken": state(error="why")}
+    now = {"same": found(), "grown": found(size=2), "touched": found(mtime=2), "new": found(size=5), "broken": found()}
+    result = plan(known, now)
+    assert result.look == ("grown", "new", "touched")
+    assert result.gone == ("gone",)
+    assert result.unchanged == ("broken", "same")
+    assert result.failed_before == ("broken",)
+    assert result.size_bytes == 2 + 5 + 1
+    assert not result.is_empty
+
+
+FILES = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 2), st.integers(0, 2)))
+
+
+@given(known=FILES, now=FILES)
+def test_a_plan_partitions_the_files(known, now):
+    result = plan({uri: state(*at) for uri, at in known.items()}, {uri: found(*at) for uri, at in now.items()})
+    assert sorted([*result.look, *result.unchanged]) == sorted(now)
+    assert set(result.gone) == known.keys() - now.keys()
+    assert all(known[uri] == now[uri] for uri in result.unchanged)
+    assert all(known.get(uri) != now[uri] for uri in result.look)
+    assert result.is_empty == (known == now)
+
+
+def names(root, include=()):
+    return sorted(find_files(Corpus("books", root, include, None)))
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ("a.md", "deep/b.txt", ".hidden.md", ".git/c.md", "image.png", "deep/d.pdf"):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+    return tmp_path / "root"
+
+
+def test_only_readable_files_that_are_not_hidden(root):
+    assert names(root) == ["a.md", "deep/b.txt", "deep/d.pdf"]
+    assert names(root, ("deep/*",)) == ["deep/b.txt", "deep/d.pdf"]
+    assert names(root, ("*.md", "*.pdf")) == ["a.md", "deep/d.pdf"]
+
+
+def test_links_are_not_followed(root, tmp_path):
+    outside = tmp_path / "secret.md"
+    outside.write_text("secret")
+    (root / "link.md").symlink_to(outside)
+    (root / "loop").symlink_to(root)
+    assert names(root) == ["a.md", "deep/b.txt", "deep/d.pdf"]
+
+
+def test_a_single_file_is_a_corpus(root):
+    assert names(root / "a.md") == ["a.md"]
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_a_replacement(root):
+    (root / "x").mkdir()
+    with open(bytes(root) + b"/x/\xff.txt", "w") as file:
+        file.write("text")
+    assert "x/\N{REPLACEMENT CHARACTER}.txt" in names(root)

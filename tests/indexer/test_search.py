@@ -1,0 +1,120 @@
+"""Search: one result per document, pages of one ranking, counts beside the filters."""
+
+import threading
+
+import pytest
+
+from embedder.errors import AppError
+from indexer.generations import NotBuilt
+from indexer.search import FacetCount, Mode, SearchRefused, SearchRequest
+
+
+@pytest.fixture
+def books(bench):
+    for n in range(12):
+        bench.write(f"en/{n:02d}.txt", f"Article {n}\n\nBees make honey, and this is article number {n}.")
+    bench.write("zh/mifeng.md", "# 蜜蜂\n\n蜜蜂用花蜜酿造蜂蜜。一群蜜蜂有几万只。\n\n## 蜂王\n\n蜂王产卵。")
+    bench.write(
+        "long.md",
+        "# Long\n\n" + "\n\n".join(f"## Part {n}\n\nWax and honey in part {n}. " + "word " * 60 for n in range(6)),
+    )
+    bench.build()
+    return bench
+
+
+def ask(bench, query, mode=Mode.KEYWORD, **more):
+    return bench.searcher.search(SearchRequest("books", query, mode, **more))
+
+
+def test_a_document_is_one_result_that_counts_its_other_passages(books):
+    page = ask(books, "wax")
+    assert [result.uri for result in page.results] == ["long.md"]
+    assert page.results[0].more_passages == 5
+
+
+def test_a_result_says_where_it_stands(books):
+    result = ask(books, "蜂王产卵").results[0]
+    assert (result.uri, result.title, result.file_type, result.language) == ("zh/mifeng.md", "蜜蜂", "markdown", "zh")
+    text = (books.root / "zh/mifeng.md").read_text()
+    assert "蜂王产卵" in result.text
+    assert result.text.splitlines()[-1] in text
+    assert result.end - result.start == len(result.text)
+    highlighted = "".join(result.text[start:end] for start, end in result.highlights)
+    assert "蜂王产卵" in highlighted
+
+
+def test_pages_are_cut_from_one_ranking(books):
+    for mode in Mode:
+        whole = [result.uri for result in ask(books, "bees honey", mode, page_size=50).results]
+        pages = [ask(books, "bees honey", mode, page=page, page_size=4) for page in range(1, 6)]
+        assert [result.uri for page in pages for result in page.results] == whole
+        assert [page.has_more for page in pages] == [4 * (n + 1) < len(whole) for n in range(5)]
+
+
+def test_filters_and_their_counts(books):
+    page = ask(books, "honey 蜂蜜", Mode.HYBRID, languages=frozenset({"zh"}))
+    assert [result.uri for result in page.results] == ["zh/mifeng.md"]
+    assert page.facets.languages == (FacetCount("en", 13), FacetCount("zh", 1))
+    assert page.facets.file_types == (FacetCount("markdown", 1),)
+    both = ask(books, "honey", file_types=frozenset({"text"}), languages=frozenset({"zh"}))
+    assert both.results == ()
+
+
+def test_what_the_scores_are_is_said(books):
+    assert ask(books, "honey", Mode.HYBRID).scored_by is Mode.HYBRID
+    assert ask(books, "honey", Mode.SEMANTIC).scored_by is Mode.SEMANTIC
+    assert ask(books, "🐝🐝", Mode.HYBRID).scored_by is Mode.SEMANTIC
+
+
+def test_a_model_that_cannot_read_the_script_is_not_asked_in_a_fusion(books):
+    books.encoder.languages = frozenset({"en"})
+    page = ask(books, "蜜蜂", Mode.HYBRID)
+    assert page.scored_by is Mode.KEYWORD
+    assert [result.uri for result in page.results] == ["zh/mifeng.md"]
+    assert ask(books, "bees", Mode.HYBRID).scored_by is Mode.HYBRID
+    assert ask(books, "蜜蜂", Mode.SEMANTIC).scored_by is Mode.SEMANTIC
+
+
+def test_the_best_sentence_is_one_of_the_passage(books):
+    results = ask(books, "蜜蜂 花蜜").results
+    (span,) = books.searcher.best_sentences("books", "几万只蜜蜂", results)
+    assert results[0].text[slice(*span)] == "一群蜜蜂有几万只。"
+    assert books.searcher.best_sentences("books", "anything", ()) == []
+
+
+def test_questions_that_are_none_are_refused(books):
+    for bad in ({"query": " \n"}, {"query": "bees", "page": 0}, {"query": "bees", "page_size": 0}):
+        with pytest.raises(SearchRefused):
+            ask(books, **bad)
+
+
+def test_a_corpus_that_is_not_built_or_not_there_says_so(bench):
+    with pytest.raises(NotBuilt, match="run kalm index build books"):
+        ask(bench, "bees")
+    with pytest.raises(AppError, match="There is no corpus films"):
+        bench.searcher.search(SearchRequest("films", "bees"))
+
+
+def test_searches_in_many_threads_during_builds_never_fail(books):
+    failures = []
+    stop = threading.Event()
+
+    def search():
+        while not stop.is_set():
+            try:
+                assert len(ask(books, "honey", Mode.HYBRID, page_size=50).results) >= 13
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(3):
+        books.write("en/00.txt", f"Changed {n}\n\nBees make honey still, version {n}.")
+        books.build()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    readers = books.data / "indexes" / "books" / "readers"
+    assert sum(path.is_dir() for path in readers.iterdir()) == 1

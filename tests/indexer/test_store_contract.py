@@ -1,0 +1,212 @@
+"""One contract, every engine."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from indexer.edge_store import EdgeEngine
+from indexer.lexical import LexicalEncoder
+from indexer.store import Point, Query, StoreError
+
+LEXICAL = LexicalEncoder()
+DIM = 8
+
+
+@pytest.fixture(params=["edge"])
+def engine(request, tmp_path):
+    return {"edge": EdgeEngine}[request.param](tmp_path / "indexes")
+
+
+def unit(seed):
+    vector = np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def identifier(n):
+    return f"00000000-0000-0000-0000-{n:012d}"
+
+
+def point(n, text="honey", **metadata):
+    metadata = {"document_id": f"d{n // 2}", "file_type": "text", "language": "en", "page": None} | metadata
+    return Point(identifier(n), unit(n), LEXICAL.encode_document(text), text, metadata)
+
+
+def build(engine, points, number=1, base=None, deleted=()):
+    store = engine.create("books", number, DIM, base)
+    store.upsert(points)
+    store.delete(deleted)
+    store.seal()
+
+
+def numbers(hits):
+    return [int(hit.id[-12:]) for hit in hits]
+
+
+def test_upsert_is_idempotent_and_the_last_write_counts(engine):
+    store = engine.create("books", 1, DIM, None)
+    for text in ("honey", "bread"):
+        store.upsert([point(1, text), point(2, text)])
+    assert store.count() == 2
+    assert {hit.text for hit in store.search(Query(5, dense=unit(1)))} == {"bread"}
+    store.close()
+
+
+def test_what_was_written_reads_back_and_what_was_not_does_not(engine):
+    store = engine.create("books", 1, DIM, None)
+    store.upsert([point(1), point(2)])
+    assert store.present([identifier(1), identifier(9)]) == {identifier(1)}
+    store.delete([identifier(1), identifier(9)])
+    assert store.present([identifier(1), identifier(2)]) == {identifier(2)}
+    store.close()
+
+
+def test_a_sealed_generation_gives_back_text_metadata_and_cosine(engine):
+    build(engine, [point(n, page=n) for n in range(30)])
+    store = engine.open("books", 1)
+    best = store.search(Query(3, dense=unit(7)))[0]
+    assert (best.id, best.text, best.metadata["page"]) == (identifier(7), "honey", 7)
+    assert best.score == pytest.approx(1.0, abs=1e-5)
+    store.close()
+
+
+def test_the_dense_leg_ranks_by_cosine(engine):
+    build(engine, [point(n) for n in range(40)])
+    store = engine.open("books", 1)
+    expected = np.argsort([-unit(n) @ unit(99) for n in range(40)], kind="stable")[:10]
+    assert numbers(store.search(Query(10, dense=unit(99)))) == list(expected)
+    store.close()
+
+
+def test_the_lexical_leg_finds_only_what_shares_a_word(engine):
+    build(engine, [point(1, "bees make honey"), point(2, "bread rises"), point(3, "蜜蜂酿造蜂蜜")])
+    store = engine.open("books", 1)
+    assert numbers(store.search(Query(10, lexical=LEXICAL.encode_query("honey bee")))) == [1]
+    assert numbers(store.search(Query(10, lexical=LEXICAL.encode_query("酿造")))) == [3]
+    assert numbers(store.search(Query(10, lexical=LEXICAL.encode_query("釀造")))) == [3]
+    assert store.search(Query(10, lexical=LEXICAL.encode_query("volcano"))) == []
+    store.close()
+
+
+def test_a_leg_without_terms_is_left_out(engine):
+    build(engine, [point(n) for n in range(3)])
+    store = engine.open("books", 1)
+    assert store.search(Query(10, lexical=LEXICAL.encode_query("🐝"))) == []
+    both = store.search(Query(10, dense=unit(1), lexical=LEXICAL.encode_query("🐝")))
+    assert [hit.score for hit in both] == [hit.score for hit in store.search(Query(10, dense=unit(1)))]
+    store.close()
+
+
+def test_hybrid_is_reciprocal_rank_fusion(engine):
+    build(engine, [point(1, "honey"), point(2, "bread"), point(3, "tofu")])
+    store = engine.open("books", 1)
+    hits = store.search(Query(3, dense=unit(2), lexical=LEXICAL.encode_query("honey")))
+    dense = numbers(store.search(Query(3, dense=unit(2))))
+    scores = {n: 1 / (60 + rank) + (1 / 60 if n == 1 else 0) for rank, n in enumerate(dense)}
+    assert {int(hit.id[-12:]): pytest.approx(hit.score, abs=1e-6) for hit in hits} == scores
+    store.close()
+
+
+def test_filters_hold_for_every_leg(engine):
+    languages = {0: "en", 1: "zh"}
+    build(engine, [point(n, language=languages[n % 2], file_type="pdf" if n > 5 else "text") for n in range(10)])
+    store = engine.open("books", 1)
+    only = {"language": {"zh"}, "file_type": {"pdf"}}
+    for query in (
+        Query(10, dense=unit(1), only=only),
+        Query(10, lexical=LEXICAL.encode_query("honey"), only=only),
+        Query(10, dense=unit(1), lexical=LEXICAL.encode_query("honey"), only=only),
+    ):
+        assert sorted(numbers(store.search(query))) == [7, 9]
+    assert len(store.search(Query(10, dense=unit(1), only={"language": set()}))) == 10
+    store.close()
+
+
+def test_a_new_generation_starts_from_a_copy_and_leaves_its_base_alone(engine):
+    build(engine, [point(n) for n in range(5)])
+    build(engine, [point(5)], number=2, base=1, deleted=[identifier(0)])
+    old, new = engine.open("books", 1), engine.open("books", 2)
+    assert (old.count(), new.count()) == (5, 5)
+    assert old.present([identifier(0), identifier(5)]) == {identifier(0)}
+    assert new.present([identifier(0), identifier(5)]) == {identifier(5)}
+    old.close()
+    new.close()
+
+
+def test_leftovers_of_a_dead_build_are_dropped(engine):
+    dead = engine.create("books", 1, DIM, None)
+    dead.upsert([point(1)])
+    dead.close()
+    store = engine.create("books", 1, DIM, None)
+    assert store.count() == 0
+    store.close()
+
+
+def test_many_readers_at_once_and_a_dropped_generation_stays_open_for_them(engine):
+    build(engine, [point(n) for n in range(20)])
+    readers = [engine.open("books", 1) for _ in range(4)]
+    engine.drop("books", 1)
+    assert [numbers(reader.search(Query(1, dense=unit(3)))) for reader in readers] == [[3]] * 4
+    for reader in readers:
+        reader.close()
+
+
+def test_a_missing_generation_is_one_sentence(engine):
+    with pytest.raises(StoreError, match=r"generation 7\) is missing .* kalm index build books --fresh"):
+        engine.open("books", 7)
+
+
+def _read_in_another_process(root, results):
+    store = EdgeEngine(root).open("books", 1)
+    results.put(numbers(store.search(Query(1, dense=unit(3)))))
+    store.close()
+
+
+def _die_with_a_clone_open(root):
+    EdgeEngine(root).open("books", 1)
+    multiprocessing.current_process().kill()
+
+
+def test_readers_in_other_processes_do_not_disturb_each_other(tmp_path):
+    engine = EdgeEngine(tmp_path)
+    build(engine, [point(n) for n in range(20)])
+    here = engine.open("books", 1)
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    others = [spawn.Process(target=_read_in_another_process, args=(tmp_path, results)) for _ in range(2)]
+    for other in others:
+        other.start()
+    assert [results.get(timeout=60) for _ in others] == [[3], [3]]
+    for other in others:
+        other.join()
+    assert numbers(here.search(Query(1, dense=unit(3)))) == [3]
+    here.close()
+
+
+def test_reading_changes_nothing_of_the_generation(tmp_path):
+    engine = EdgeEngine(tmp_path)
+    build(engine, [point(n) for n in range(20)])
+    before = contents(tmp_path / "books" / "generation-0001")
+    store = engine.open("books", 1)
+    store.search(Query(5, dense=unit(3), lexical=LEXICAL.encode_query("honey"), only={"language": {"en"}}))
+    store.close()
+    assert contents(tmp_path / "books" / "generation-0001") == before
+
+
+def test_the_clone_of_a_killed_reader_is_removed_by_the_next(tmp_path):
+    engine = EdgeEngine(tmp_path)
+    build(engine, [point(n) for n in range(20)])
+    spawn = multiprocessing.get_context("spawn")
+    victim = spawn.Process(target=_die_with_a_clone_open, args=(tmp_path,))
+    victim.start()
+    victim.join()
+    clones = tmp_path / "books" / "readers"
+    assert sum(path.is_dir() for path in clones.iterdir()) == 1
+    mine = engine.open("books", 1)
+    assert sum(path.is_dir() for path in clones.iterdir()) == 1
+    mine.close()
+    assert not any(path.is_dir() for path in clones.iterdir())
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
