@@ -113,9 +113,15 @@ class Catalog:
             return {uri: error for uri, error in session.execute(query.order_by(FileRow.uri))}
 
     def generation(self, corpus: str, number: int) -> Generation:
-        """One generation that exists."""
+        """One generation.
+
+        Raises:
+            CatalogError: If it is not there, or no longer.
+        """
         with self._reading() as session:
-            row = session.get_one(GenerationRow, (corpus, number))
+            row = session.get(GenerationRow, (corpus, number))
+            if row is None:
+                raise CatalogError(f"The corpus {corpus} has no generation {number}; run kalm index build {corpus}.")
             return Generation(row.number, Manifest(**row.manifest), row.documents, row.chunks, _aware(row.created))
 
     def files(self, corpus: str, number: int | None) -> dict[str, FileState]:

@@ -80,7 +80,8 @@ class EdgeStore:
                 prefetches=[edge.Prefetch(query.limit, query=leg, filter=only) for leg in legs],
                 with_payload=True,
             )
-        return [_from_edge(found) for found in self._shard.query(request)]
+        hits = [_from_edge(found) for found in self._shard.query(request)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))  # equal scores in an order of their own
 
     def seal(self) -> None:
         """Build the graph, flush and close.
@@ -143,12 +144,23 @@ class EdgeEngine:
             clone = readers / f"{number}-{uuid.uuid4().hex}"
             clone.mkdir()
             lock = acquire(clone / _LOCK)
-        _copy_tree(source, clone, link=True)
-        return EdgeStore(_load(clone), clone, lock)
+        try:
+            _copy_tree(source, clone, link=True)
+            return EdgeStore(_load(clone), clone, lock)
+        except (OSError, StoreError) as error:
+            shutil.rmtree(clone, ignore_errors=True)
+            os.close(lock)
+            if source.is_dir():
+                raise
+            raise _missing(corpus, number, source) from error  # dropped while it was being cloned
 
     def drop(self, corpus: str, number: int) -> None:
         """Remove a generation; clones of it live on until they are closed."""
-        shutil.rmtree(self._generation(corpus, number), ignore_errors=True)
+        folder = self._generation(corpus, number)
+        doomed = folder.with_name(f"dropped-{uuid.uuid4().hex}")
+        if folder.is_dir():
+            folder.rename(doomed)  # so that nobody clones half of it
+            shutil.rmtree(doomed, ignore_errors=True)
 
     def drop_corpus(self, corpus: str) -> None:
         """Remove everything of a corpus."""
@@ -163,11 +175,15 @@ class EdgeEngine:
     def _existing(self, corpus: str, number: int) -> Path:
         folder = self._generation(corpus, number)
         if not folder.is_dir():
-            raise StoreError(
-                f"The index of {corpus} (generation {number}) is missing from {folder.parent}; "
-                f"run kalm index build {corpus} --fresh to make it again."
-            )
+            raise _missing(corpus, number, folder)
         return folder
+
+
+def _missing(corpus: str, number: int, folder: Path) -> StoreError:
+    return StoreError(
+        f"The index of {corpus} (generation {number}) is missing from {folder.parent}; "
+        f"run kalm index build {corpus} --fresh to make it again."
+    )
 
 
 def _load(folder: Path) -> edge.EdgeShard:
@@ -216,7 +232,11 @@ def _copy_tree(source: Path, target: Path, *, link: bool) -> None:
 
     With ``link`` the copy is for reading only: it shares the files that reading leaves untouched, and has no log.
     """
-    for folder, folders, names in os.walk(source):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(source, onerror=fail):
         if link:
             folders[:] = [name for name in folders if name != _WAL]
         here = target / Path(folder).relative_to(source)

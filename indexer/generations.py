@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from embedder.errors import AppError
-from indexer.catalog import Catalog
+from indexer.catalog import Catalog, CatalogError
 from indexer.records import Manifest
-from indexer.store import VectorEngine, VectorStore
+from indexer.store import StoreError, VectorEngine, VectorStore
 
 
 class NotBuilt(AppError):
@@ -60,15 +60,10 @@ class LiveGenerations:
             self._open.clear()
 
     def _enter(self, corpus: str) -> OpenGeneration:
-        number = self._catalog.live_number(corpus)
-        if number is None:
-            self._catalog.corpus(corpus)  # says so if there is no such corpus at all
-            raise NotBuilt(f"The corpus {corpus} is not indexed yet; run kalm index build {corpus}.")
-        with self._lock:
+        with self._lock:  # around the look at the catalog too, or a slow thread would go back to an older one
             entry = self._open.get(corpus)
-            if entry is None or entry.number != number:
-                store = self._engine.open(corpus, number)
-                fresh = OpenGeneration(number, self._catalog.generation(corpus, number).manifest, store)
+            if entry is None or entry.number != self._live_number(corpus):
+                fresh = self._open_live(corpus)
                 self._open[corpus] = fresh
                 if entry is not None:
                     entry.is_retired = True
@@ -76,6 +71,26 @@ class LiveGenerations:
                 entry = fresh
             entry.users += 1
             return entry
+
+    def _live_number(self, corpus: str) -> int:
+        number = self._catalog.live_number(corpus)
+        if number is None:
+            self._catalog.corpus(corpus)  # says so if there is no such corpus at all
+            raise NotBuilt(f"The corpus {corpus} is not indexed yet; run kalm index build {corpus}.")
+        return number
+
+    def _open_live(self, corpus: str) -> OpenGeneration:
+        """Open the live generation, or the one after it if builds went on and dropped it meanwhile."""
+        number = self._live_number(corpus)
+        while True:
+            try:
+                manifest = self._catalog.generation(corpus, number).manifest
+                return OpenGeneration(number, manifest, self._engine.open(corpus, number))
+            except (StoreError, CatalogError):
+                newer = self._live_number(corpus)
+                if newer == number:
+                    raise
+                number = newer
 
     def _close_if_idle(self, entry: OpenGeneration) -> None:
         if entry.is_retired and not entry.users:

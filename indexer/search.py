@@ -1,8 +1,6 @@
 """Search over one corpus: what is asked, what comes back, and how the two meet."""
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,12 +13,14 @@ from indexer.generations import LiveGenerations, OpenGeneration
 from indexer.lexical import LexicalEncoder, SparseVector
 from indexer.readers.language import detect_language
 from indexer.records import Manifest
+from indexer.remembered import Remembered
 from indexer.store import Hit, Query, VectorEngine
 
 POOL_PASSAGES = 200
 """Passages a question can reach. Fixed, so that every page is cut from the same ranking."""
 
 _REMEMBERED_QUERIES = 256
+_REMEMBERED_RANKINGS = 32
 _SENTENCES_PER_PASSAGE = 24
 _OTHER_SCRIPTS = frozenset({"zh", "ja", "ko"})
 """Languages that even three words give away; Latin ones are not told apart in so short a text."""
@@ -131,6 +131,14 @@ class SearchRefused(AppError):
     """A question that cannot be asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """All a question can reach: the passages found, by document, best document first."""
+
+    documents: list[list[Hit]]
+    scored_by: Mode
+
+
 class Searcher:
     """Answers questions over all corpora. Safe between threads; follows every corpus to its live generation."""
 
@@ -154,8 +162,9 @@ class Searcher:
         self._lexical = lexical
         self._encoder_for = encoder_for
         self._generations = LiveGenerations(catalog, engine)
-        self._query_vectors: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
-        self._query_lock = threading.Lock()
+        self._query_vectors: Remembered[tuple[str, str], Vectors] = Remembered(_REMEMBERED_QUERIES)
+        self._rankings: Remembered[tuple[object, ...], _Ranking] = Remembered(_REMEMBERED_RANKINGS)
+        self._counts: Remembered[tuple[object, ...], tuple[FacetCount, ...]] = Remembered(_REMEMBERED_QUERIES)
 
     def search(self, request: SearchRequest) -> SearchPage:
         """One page of results, one result per document.
@@ -169,24 +178,24 @@ class Searcher:
             raise SearchRefused("The question is empty; type a word or a sentence to search for.")
         if request.page < 1 or request.page_size < 1:
             raise SearchRefused("Result pages are counted from 1 and hold at least one result.")
+        started = time.perf_counter()
         with self._generations.use(request.corpus) as live:
-            started = time.perf_counter()
             dense = self._query_vector(live.manifest, request.query) if self._is_by_meaning(request, live) else None
             encoded = time.perf_counter()
-            lexical = self._lexical.encode_query(request.query) if request.mode is not Mode.SEMANTIC else None
-            only = {"file_type": request.file_types, "language": request.languages}
-            hits = live.store.search(Query(POOL_PASSAGES, dense, lexical, only))
-            found = time.perf_counter()
-        groups = _by_document(hits)
+            question = (request.mode, request.query, request.file_types, request.languages)
+            ranking = self._rankings.get(
+                (request.corpus, live.number, *question), lambda: self._rank(request, live, dense)
+            )
+            ranked = time.perf_counter()
         first = (request.page - 1) * request.page_size
-        shown = groups[first : first + request.page_size]
+        shown = ranking.documents[first : first + request.page_size]
         return SearchPage(
-            results=tuple(self._result(request.query, group) for group in shown),
-            has_more=len(groups) > first + request.page_size,
+            results=tuple(self._result(request.query, passages) for passages in shown),
+            has_more=len(ranking.documents) > first + request.page_size,
             encode_seconds=encoded - started,
-            store_seconds=found - encoded,
+            store_seconds=ranked - encoded,
             facets=self._facets(request, live.number),
-            scored_by=_scored_by(dense, lexical),
+            scored_by=ranking.scored_by,
         )
 
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> list[Span | None]:
@@ -230,16 +239,18 @@ class Searcher:
     def _query_vector(self, manifest: Manifest, query: str) -> Vectors:
         """Unit vector of a query, shape (dim,); the latest ones are remembered, for paging and filtering."""
         key = (manifest.fingerprint, query)
-        with self._query_lock:
-            if key in self._query_vectors:
-                self._query_vectors.move_to_end(key)
-                return self._query_vectors[key]
-        vector: Vectors = self._encoder_for(manifest).encode_queries([query])[0]
-        with self._query_lock:
-            self._query_vectors[key] = vector
-            while len(self._query_vectors) > _REMEMBERED_QUERIES:
-                self._query_vectors.popitem(last=False)
-        return vector
+        return self._query_vectors.get(key, lambda: self._encoder_for(manifest).encode_queries([query])[0])
+
+    def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
+        """Ask the engine.
+
+        The ranking is remembered, because the engine may order equal scores differently when it is asked again:
+        pages cut from two of its answers could repeat a document or leave one out.
+        """
+        lexical = self._lexical.encode_query(request.query) if request.mode is not Mode.SEMANTIC else None
+        only = {"file_type": request.file_types, "language": request.languages}
+        hits = live.store.search(Query(POOL_PASSAGES, dense, lexical, only))
+        return _Ranking(_by_document(hits), _scored_by(dense, lexical))
 
     def _result(self, query: str, group: list[Hit]) -> SearchResult:
         best, metadata = group[0], group[0].metadata
@@ -263,8 +274,11 @@ class Searcher:
 
     def _facets(self, request: SearchRequest, number: int) -> Facets:
         def counts(field: str, **only: frozenset[str]) -> tuple[FacetCount, ...]:
-            rows = self._catalog.facet(request.corpus, number, field, only)
-            return tuple(FacetCount(value, documents) for value, documents in rows if value)
+            def count() -> tuple[FacetCount, ...]:
+                rows = self._catalog.facet(request.corpus, number, field, only)
+                return tuple(FacetCount(value, documents) for value, documents in rows if value)
+
+            return self._counts.get((request.corpus, number, field, *only.items()), count)
 
         return Facets(
             file_types=counts("file_type", language=request.languages),

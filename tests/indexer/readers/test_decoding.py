@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.readers import UnreadableFile
@@ -93,6 +93,7 @@ def test_what_nobody_sees_goes_and_nothing_is_normalised():
     assert clean("so\u00adft\u200b \ud800e\u0301\0") == "soft e\u0301"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_clean_text_stays_clean(text):
     cleaned = clean(text)
@@ -101,6 +102,7 @@ def test_clean_text_stays_clean(text):
     cleaned.encode("utf-8")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(data):
     try:

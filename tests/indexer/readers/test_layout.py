@@ -1,7 +1,7 @@
 """python -m pytest tests/indexer/readers/test_layout.py."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.readers import UnreadableFile
@@ -80,6 +80,7 @@ PARTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PARTS)
 def test_sections_cover_the_text(parts):
     text, sections = lay_out(parts)

@@ -1,7 +1,7 @@
 """python -m pytest tests/indexer/readers/test_lines.py."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.readers.lines import display_width, join_lines, unwrap
@@ -82,6 +82,7 @@ def test_wrapped_paragraphs_are_joined():
     assert unwrap(f"{PROSE}\n\n{VERSE}").endswith(f"together as one.\n\n{VERSE}")
 
 
+@settings(deadline=None)
 @given(st.text("ab -/.中，1\n", max_size=300))
 def test_unwrapping_loses_no_letter(text):
     assert "".join(unwrap(text).split()) == "".join(text.split())

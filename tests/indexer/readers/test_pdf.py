@@ -1,5 +1,7 @@
 """python -m pytest tests/indexer/readers/test_pdf.py."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from indexer.readers import UnreadableFile
@@ -119,3 +121,10 @@ def test_every_truncation_reads_or_is_refused(read_content, build_pdf):
 def test_what_is_no_pdf_is_named(read_content, content, reason):
     with pytest.raises(UnreadableFile, match=reason):
         read_content("file.pdf", content)
+
+
+def test_several_threads_may_read(read_content, build_pdf):
+    data = build_pdf([PARAGRAPH, CHINESE] * 5, title="Curling")
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda _: read_content("curling.pdf", data)[0].text, range(32)))
+    assert len(set(texts)) == 1

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder.errors import AppError
@@ -105,6 +105,7 @@ def test_importing_the_readers_imports_no_parser():
 ANYTHING = st.text(st.characters() | st.sampled_from("\r\n\0\ud800#`*-_|>[]()<>&\t =~:.中，。 "), max_size=300)
 
 
+@settings(deadline=None)
 @given(ANYTHING, st.sampled_from(["a.txt", "a.md", "a.html", "a.csv", "a.jsonl", "x-1.dist-info/METADATA"]))
 def test_any_text_is_read_or_refused(read_content, text, name):
     try:
@@ -113,6 +114,7 @@ def test_any_text_is_read_or_refused(read_content, text, name):
         return
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("#`~*-_|>[]()<>!=:+.0 1\\\n\tab中\r"), max_size=200), st.sampled_from(["a.txt", "a.md"]))
 def test_no_letter_of_plain_words_is_lost(read_content, marks, name):
     try:
@@ -122,6 +124,7 @@ def test_no_letter_of_plain_words_is_lost(read_content, marks, name):
     assert "kept words" in document.text or document.file_type == "html"
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from([f"a{suffix}" for suffix in SUPPORTED]),

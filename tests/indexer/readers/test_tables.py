@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.readers import UnreadableFile, read
@@ -58,12 +58,11 @@ def test_ids_given_twice_or_not_at_all_stay_apart(read_content):
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiters(read_content, delimiter):
-    text = f"title{delimiter}text\nOne{delimiter}First, or not; really\nTwo{delimiter}Second\n".replace(
-        ", ", "\N{FULLWIDTH COMMA}"
-    )
-    documents = read_content("table.csv", text.replace(";", "") if delimiter == ";" else text)
-    assert [document.title for document in documents] == ["One", "Two"] or delimiter == ";"
-    assert len(documents) == 2
+    others = " ".join({",", ";", "\t", "|"} - {delimiter})
+    rows = [("title", "text"), ("One", f"First {others} text"), ("Two", "Second text")]
+    documents = read_content("table.csv", "\n".join(delimiter.join(row) for row in rows))
+    assert [document.title for document in documents] == ["One", "Two"]
+    assert documents[0].text == f"First {others} text"
 
 
 def test_excel_names_its_delimiter(read_content):
@@ -122,13 +121,15 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path):
         next(documents)
 
 
-FIELD = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(",;\t|\"\n\r' "), max_size=30)
+FIELD = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(",;\t|\"\n\r' "), max_size=30).map(
+    "w{}".format
+)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=8), st.sampled_from([",", ";", "\t", "|"]))
 def test_what_csv_writes_is_read_back(read_content, rows, delimiter):
     rows = [(clean(title), clean(text)) for title, text in rows]
-    assume(all(title.strip() and text.strip() for title, text in rows))
     file = io.StringIO()
     writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
     writer.writerows([("title", "text"), *rows])
