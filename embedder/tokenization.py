@@ -10,9 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from embedder.protocol import TokenSpans
 
+_SPACE = re.compile(r"\s")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CHARACTERS_PER_TOKEN = 12
 """First guess of how much text fills one token; doubled until the tokens are enough."""
+
+_LONGEST_WORD = 128
+"""WordPiece reads a word of more than 100 characters as one unknown token: a cut must not leave less of one."""
 
 _MARGIN_TOKENS = 16
 """Tokens near a cut may differ from those of the whole text; this many are thrown away."""
@@ -55,7 +59,7 @@ class TextTokenizer:
         done: list[Tokenized | None] = [None] * len(texts)
         open_rows = list(range(len(texts)))
         while open_rows:
-            cut = [texts[row][: bounds[row]] for row in open_rows]
+            cut = [_beginning(texts[row], bounds[row]) for row in open_rows]
             encodings = self._cutting.encode_batch(cut)
             again = []
             for row, encoding in zip(open_rows, encodings, strict=True):
@@ -75,27 +79,48 @@ class TextTokenizer:
         return np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
 
+def _beginning(text: str, characters: int) -> str:
+    """About so many characters of a text: to the end of the word there, or as much of it as decides how it is read."""
+    end = _SPACE.search(text, characters, characters + _LONGEST_WORD)
+    return text[: end.start() if end else characters + _LONGEST_WORD]
+
+
 def clean(text: str) -> str:
     """The text with each lone surrogate, which no encoding has, replaced by U+FFFD; offsets stay."""
     return text if text.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def token_batches(lengths: Sequence[int], budget_tokens: int) -> list[list[int]]:
-    """Group texts so that a batch, padding included, stays within a number of tokens.
+def token_batches(lengths: Sequence[int], budget_tokens: int, overhead_tokens: int = 64) -> list[list[int]]:
+    """Group texts into forward passes that cost least: neighbours in length, little padded, none too small.
+
+    The cheapest partition of the texts sorted by length, where a batch costs its rows times its longest row, plus
+    what every pass costs however little is in it.
 
     Args:
         lengths: Tokens of each text.
-        budget_tokens: Rows times longest row of a batch; a single longer text is a batch of its own.
+        budget_tokens: Most that rows times longest row of a batch may be; a longer text is a batch of its own.
+        overhead_tokens: Cost of one more pass, in tokens.
 
     Returns:
-        Row numbers per batch, longest texts first: neighbours in length share a batch, so little is padded,
-        and a batch that does not fit in memory fails at once and not at the end.
+        Row numbers per batch, longest texts first: a batch that does not fit in memory fails at once and not at
+        the end.
     """
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    longest = np.asarray(lengths, dtype=np.int64)[order]
+    count = len(order)
+    cost = np.full(count + 1, np.iinfo(np.int64).max, dtype=np.int64)
+    cost[0] = 0
+    start_of = np.zeros(count + 1, dtype=np.int64)
+    for start in range(count):  # cheapest cost of the first ``end`` texts, for every end that a batch from here reaches
+        rows = np.arange(1, min(max(1, budget_tokens // max(1, longest[start])), count - start) + 1)
+        reached = cost[start] + rows * longest[start] + overhead_tokens
+        ends = slice(start + 1, start + 1 + len(rows))
+        better = reached < cost[ends]
+        cost[ends][better] = reached[better]
+        start_of[ends][better] = start
     batches: list[list[int]] = []
-    for row in order:
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+    end = count
+    while end:
+        batches.append(order[start_of[end] : end].tolist())
+        end = int(start_of[end])
+    return batches[::-1]
