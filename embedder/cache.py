@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from embedder.errors import AppError
-from embedder.protocol import Side, TextEncoder, TokenSpans, Vectors
+from embedder.protocol import Side, TextEncoder, TokenSpans, Vectors, check_texts
 from embedder.vectors import narrow
 
 _SCHEMA = """
@@ -130,11 +130,14 @@ class VectorCache:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
-        version = _pragma(connection, "user_version")
-        if version not in (0, _VERSION):
+        try:
+            version = _pragma(connection, "user_version")
+            if version not in (0, _VERSION):
+                raise sqlite3.DatabaseError(f"its version is {version}, not {_VERSION}")
+            _write_ahead(connection)
+        except sqlite3.DatabaseError:
             connection.close()
-            raise sqlite3.DatabaseError(f"its version is {version}, not {_VERSION}")
-        connection.execute("PRAGMA journal_mode = WAL")
+            raise
         connection.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut the last rows
         return connection
 
@@ -209,7 +212,9 @@ class CachedEncoder:
 
     def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Vectors of documents, shape (N, dim): from the cache where they are there, else encoded and kept."""
-        keys = [self._key(text, self.encoder.prompt("document", task)) for text in texts]
+        check_texts(texts)
+        prompt = self.encoder.prompt("document", task)
+        keys = [self._key(text, prompt) for text in texts]
         known = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
@@ -232,6 +237,19 @@ class CachedEncoder:
 
 def _parts(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
     return (keys[start : start + _KEYS_PER_QUERY] for start in range(0, len(keys), _KEYS_PER_QUERY))
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead mode; SQLite's own timeout does not cover this, so a busy file is asked again."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -140,9 +140,13 @@ class Location:
 def source_of(name_or_path: str | None) -> str:
     """What a model is loaded by again, without looking for its weights: a folder becomes its whole path."""
     name = name_or_path or DEFAULT
-    folder = Path(name).expanduser()
-    is_folder = name not in PACKAGED and name not in PUBLISHED and folder.is_dir()
-    return str(folder.resolve()) if is_folder else name
+    if name in PACKAGED or name in PUBLISHED:
+        return name
+    try:
+        folder = Path(name).expanduser()
+        return str(folder.resolve()) if folder.is_dir() else name
+    except (OSError, RuntimeError):  # too long for a path, ~nobody
+        return name
 
 
 def locate(name_or_path: str | None) -> Location:

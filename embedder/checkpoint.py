@@ -26,6 +26,12 @@ _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
 _VOLATILE = {"transformers_version", "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "use_cache"}
 """Keys of config.json that do not change a vector."""
 
+_VOLATILE_TOKENIZER = {"name_or_path", "tokenizer_file", "auto_map", "is_local", "local_files_only"}
+"""Keys of tokenizer_config.json that do not change a token."""
+
+_WITH_POOLER = {"bert", "roberta", "xlm-roberta", "camembert", "mpnet"}
+"""Model types whose class makes a classification pooler unless told not to."""
+
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 """Model types whose position table keeps two rows for padding."""
 
@@ -70,6 +76,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     config = _json(folder / "config.json")
     if config is None:
         raise UnreadableCheckpoint(f"{folder} is not a model folder: it has no config.json.")
+    if not isinstance(config, dict):
+        raise UnreadableCheckpoint(f"{folder / 'config.json'} does not describe a model; fetch the checkpoint again.")
     model_type = config.get("model_type")
     if model_type not in DECODERS | ENCODERS:
         supported = ", ".join(sorted(DECODERS | ENCODERS))
@@ -80,7 +88,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     _check_modules(folder)
     stored = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    width = int(config["hidden_size"] if "hidden_size" in config else config["dim"])
+    width = config.get("hidden_size", config.get("dim"))  # distilbert says dim
+    if not isinstance(width, int):
+        raise UnreadableCheckpoint(f"{folder / 'config.json'} has no hidden_size; fetch the checkpoint again.")
     return Checkpoint(
         folder=folder,
         config=config,
@@ -97,31 +107,33 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel
     Raises:
         UnreadableCheckpoint: If a weight of the class is missing from the files: it would be random.
     """
-    config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
     options: dict[str, Any] = {}
-    if checkpoint.is_decoder:
-        config.is_causal = False
-    elif checkpoint.config["model_type"] != "distilbert":
+    if checkpoint.config["model_type"] in _WITH_POOLER:
         options["add_pooling_layer"] = False  # the classification pooler is not part of mean pooling
     try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
+        if checkpoint.is_decoder:
+            config.is_causal = False
         with _quiet_transformers():
             backbone, report = AutoModel.from_pretrained(
                 checkpoint.folder,
                 config=config,
                 dtype=dtype,
-                attn_implementation="sdpa",
+                attn_implementation="eager" if checkpoint.config["model_type"] == "mpnet" else "sdpa",
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, with the name of the tensor
                 **options,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # safetensors, the hub's validators and KeyErrors of the classes: no common base
         raise UnreadableCheckpoint(
             f"The weights in {checkpoint.folder} cannot be read: {_first_line(error)}"
         ) from error
     if report["missing_keys"] or report.get("mismatched_keys"):
-        lacking = sorted(str(key) for key in (*report["missing_keys"], *report.get("mismatched_keys", ())))
+        mismatched = (key for key, *_ in report.get("mismatched_keys", ()))
+        lacking = sorted(str(key) for key in (*report["missing_keys"], *mismatched))
         raise UnreadableCheckpoint(
             f"The weights in {checkpoint.folder} do not fit a {config.model_type} model: {len(lacking)} tensors are "
             f"missing or of another shape, the first is {lacking[0]}; they would be random."
@@ -137,12 +149,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         UnreadableCheckpoint: If there is none.
     """
+    if not (folder / "tokenizer.json").is_file():  # transformers would make one without any vocabulary
+        raise UnreadableCheckpoint(f"{folder} has no tokenizer.json; save its tokenizer in the fast format first.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # KeyError, tokenizers' own bare Exception
         raise UnreadableCheckpoint(f"{folder} has no tokenizer that can be read: {_first_line(error)}") from error
-    if not tokenizer.is_fast:
-        raise UnreadableCheckpoint(f"{folder} has no tokenizer.json; save its tokenizer in the fast format first.")
     return tokenizer
 
 
@@ -196,6 +208,9 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     digest = hashlib.blake2b(digest_size=8)
     config = {key: value for key, value in checkpoint.config.items() if key not in _VOLATILE}
     digest.update(json.dumps(config, sort_keys=True).encode())
+    settings = _json(checkpoint.folder / "tokenizer_config.json") or {}  # lower casing stands here and overrides
+    settings = {key: value for key, value in settings.items() if key not in _VOLATILE_TOKENIZER}
+    digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in (*sorted(checkpoint.folder.glob("*.safetensors")), checkpoint.folder / "tokenizer.json"):
         if path.exists():
             with path.open("rb") as file:

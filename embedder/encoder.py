@@ -13,11 +13,10 @@ import torch
 from embedder.bidirectional import CanaryFailed, check_attention
 from embedder.catalogue import Location, Reference, locate
 from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
-from embedder.errors import AppError
 from embedder.hardware import dtype_name, pick_device, pick_dtype
 from embedder.model import EmbeddingModel
 from embedder.prompts import PromptPolicy
-from embedder.protocol import Side, TokenSpans, Vectors
+from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
 from embedder.tokenization import TextTokenizer, Tokenized, token_batches
 from embedder.vectors import narrow, truncate_and_normalize
 
@@ -29,10 +28,6 @@ _DEFAULT_MAX_TOKENS = 512
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 _WINDOW_TEXTS = 4096
 """Texts tokenised and sorted at a time: enough for even batches, little enough for any list to fit."""
-
-
-class InvalidInput(AppError):
-    """Something that is not a list of texts, or a width the model does not have."""
 
 
 @dataclass(slots=True)
@@ -208,8 +203,7 @@ class Embedder:
         return self._encode(texts, self.prompt("document", task))
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise InvalidInput("Pass a list of texts, each of them a string.")
+        check_texts(texts)
         vectors = np.empty((len(texts), self.dims[0]), dtype=np.float32)
         truncated = 0
         for start in range(0, len(texts), _WINDOW_TEXTS):

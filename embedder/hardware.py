@@ -34,6 +34,8 @@ def pick_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise UnknownSetting(f"There is no device {device!r}; use auto, cpu or cuda.") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise UnknownSetting(f"The device {device!r} is not supported; use auto, cpu or cuda.")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UnknownSetting("No CUDA device is available here; use device='cpu' or 'auto'.")
     return chosen

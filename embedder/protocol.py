@@ -6,6 +6,8 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedder.errors import AppError
+
 Vectors = NDArray[np.float32]
 """Unit rows, shape (N, dim)."""
 
@@ -14,6 +16,10 @@ Side = Literal["query", "document"]
 
 TokenSpans = NDArray[np.int64]
 """Start and end character offsets of each token of a text, shape (T, 2)."""
+
+
+class InvalidInput(AppError):
+    """Something that is not a list of texts, or a width the model does not have."""
 
 
 class Tokenizer(Protocol):
@@ -84,3 +90,17 @@ class TextEncoder(Tokenizer, Protocol):
     def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Vectors of documents, shape (N, dim), in the order given."""
         ...
+
+
+def check_texts(texts: object) -> None:
+    """Refuse what is not a list of strings: a string is a sequence too, of its characters.
+
+    Raises:
+        InvalidInput: If it is not.
+    """
+    if (
+        isinstance(texts, str)
+        or not isinstance(texts, Sequence | np.ndarray)
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise InvalidInput("Pass a list of texts, each of them a string.")

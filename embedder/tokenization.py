@@ -1,11 +1,12 @@
 """Texts into token ids: cut before they are tokenised, counted, never failing on a strange character."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from embedder.protocol import TokenSpans
@@ -48,6 +49,8 @@ class TextTokenizer:
         # On the right, and room left for special tokens, as sentence-transformers does.
         self._cutting.enable_truncation(max_tokens)
         self._max_tokens = max_tokens
+        # WordPiece makes one unknown token of a long word, so a cut inside a word can change the word's first token.
+        self._by_words = json.loads(source)["model"]["type"] == "WordPiece"
         fallback = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
         self._blank = next(int(token) for token in fallback if token is not None)
         self.pad_id = int(tokenizer.pad_token_id or 0)
@@ -64,7 +67,8 @@ class TextTokenizer:
             again = []
             for row, encoding in zip(open_rows, encodings, strict=True):
                 spare = sum(len(part.ids) for part in encoding.overflowing)
-                if bounds[row] < len(texts[row]) and spare < _MARGIN_TOKENS:
+                doubtful = spare < _MARGIN_TOKENS or (self._by_words and _ends_in_last_word(encoding))
+                if bounds[row] < len(texts[row]) and doubtful:
                     bounds[row] *= 2
                     again.append(row)
                 else:
@@ -83,6 +87,15 @@ def _beginning(text: str, characters: int) -> str:
     """About so many characters of a text: to the end of the word there, or as much of it as decides how it is read."""
     end = _SPACE.search(text, characters, characters + _LONGEST_WORD)
     return text[: end.start() if end else characters + _LONGEST_WORD]
+
+
+def _ends_in_last_word(encoding: Encoding) -> bool:
+    """Whether the tokens kept reach into the last word of the text that was tokenised."""
+    kept, all_words = (
+        max((word for part in parts for word in part.word_ids if word is not None), default=-1)
+        for parts in ([encoding], [encoding, *encoding.overflowing])
+    )
+    return kept == all_words
 
 
 def clean(text: str) -> str:

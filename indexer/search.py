@@ -66,6 +66,7 @@ class SearchResult:
         score: Cosine similarity (semantic), BM25 (keyword) or reciprocal rank fusion (hybrid).
         text: The passage.
         highlights: Spans of ``text`` that hold words of the query.
+        title_highlights: The same of ``title``.
         uri: File of the document, relative to the corpus root.
         key: Row within that file; empty for a whole file.
         headings: The headings above the passage, outermost first.
@@ -90,6 +91,7 @@ class SearchResult:
     start: int
     end: int
     more_passages: int = 0
+    title_highlights: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +201,20 @@ class Searcher:
         )
 
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> list[Span | None]:
-        """The sentence of each result that is nearest to the query; None where there is only one.
+        """The sentence of each result that is nearest to the query; None where there is only one to choose.
+
+        None too where the model cannot read the query or the result.
 
         Encodes every sentence, so it takes longer than the search itself.
         """
         with self._generations.use(corpus) as live:
             manifest = live.manifest
-        spans = [sentence_spans(result.text)[:_SENTENCES_PER_PASSAGE] for result in results]
+        if not self._can_read(detect_language(query), manifest):
+            return [None] * len(results)
+        spans = [
+            sentence_spans(result.text)[:_SENTENCES_PER_PASSAGE] if self._can_read(result.language, manifest) else []
+            for result in results
+        ]
         texts = [
             result.text[start:end]
             for result, own in zip(results, spans, strict=True)
@@ -233,8 +242,11 @@ class Searcher:
         """
         if request.mode is not Mode.HYBRID:
             return request.mode is Mode.SEMANTIC
-        languages = self._encoder_for(live.manifest).languages
-        return languages is None or detect_language(request.query) not in _OTHER_SCRIPTS - languages
+        return self._can_read(detect_language(request.query), live.manifest)
+
+    def _can_read(self, language: str, manifest: Manifest) -> bool:
+        languages = self._encoder_for(manifest).languages
+        return languages is None or language not in _OTHER_SCRIPTS - languages
 
     def _query_vector(self, manifest: Manifest, query: str) -> Vectors:
         """Unit vector of a query, shape (dim,); the latest ones are remembered, for paging and filtering."""
@@ -270,6 +282,7 @@ class Searcher:
             start=metadata["start"],
             end=metadata["end"],
             more_passages=len(group) - 1,
+            title_highlights=self._lexical.highlight(query, metadata["title"]),
         )
 
     def _facets(self, request: SearchRequest, number: int) -> Facets:

@@ -17,11 +17,12 @@ def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> 
     """One result. The best sentence may be None: it is filled in by a second call."""
     lang = _lang(result.language)
     headings = [heading for heading in result.headings if heading.strip() != result.title.strip()]
+    title = emphasised(result.title, (0, len(result.title)), result.title_highlights, None)
     path = f'<p class="kalm-path" dir="auto"{lang}>{_joined(headings, " › ")}</p>' if headings else ""
     return (
         f'<article class="kalm-card"{_lang(t.language)}>'
         f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
-        f'<h2 class="kalm-title" dir="auto"{lang}>{plain(result.title)}</h2>'
+        f'<h2 class="kalm-title" dir="auto"{lang}>{title}</h2>'
         f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}"
         "</article>"
     )

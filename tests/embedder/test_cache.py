@@ -51,7 +51,7 @@ def cache(tmp_path):
 def clock(monkeypatch):
     """The cache's time, in seconds: set ``clock.now``."""
     clock = SimpleNamespace(now=0)
-    monkeypatch.setattr("embedder.cache.time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr("embedder.cache.time", SimpleNamespace(**vars(time) | {"time": lambda: clock.now}))
     return clock
 
 
@@ -117,7 +117,7 @@ class FakeEncoder:
         return self
 
     def prompt(self, side, task="Retrieval", instruction=None):
-        return f"{side} of {task}: "
+        return task
 
     def encode_documents(self, texts, *, task="Retrieval"):
         self.encoded.extend(texts)
@@ -144,9 +144,9 @@ def test_another_model_misses(cache, change):
 
 def test_another_prompt_or_text_misses(cache):
     cached = CachedEncoder(fake := FakeEncoder(), cache)
-    for task, text in [("STS", "a"), ("Retrieval", "a"), ("STS", "a "), ("S", "TS: a"), ("STS", "a")]:
+    for task, text in [("STS", "a"), ("Retrieval", "a"), ("STS", "a "), ("ST", "Sa"), ("STS", "a")]:
         cached.encode_documents([text], task=task)
-    assert fake.encoded == ["a", "a", "a ", "TS: a"]
+    assert fake.encoded == ["a", "a", "a ", "Sa"]
 
 
 def test_queries_are_not_kept(encoder, cache):
@@ -157,7 +157,7 @@ def test_queries_are_not_kept(encoder, cache):
 
 def test_a_cached_encoder_says_of_itself_what_its_encoder_says(encoder, cache):
     cached = CachedEncoder(encoder, cache)
-    for name in ("name", "dim", "dims", "dtype", "max_tokens", "fingerprint"):
+    for name in ("name", "source", "languages", "dim", "dims", "dtype", "max_tokens", "fingerprint"):
         assert getattr(cached, name) == getattr(encoder, name)
     assert cached.prompt("query", "STS") == encoder.prompt("query", "STS")
     assert np.array_equal(cached.token_spans("bees"), encoder.token_spans("bees"))
@@ -179,7 +179,6 @@ def test_the_file_stays_near_its_bound(tmp_path):
         assert cache.size_bytes() <= bound
     assert cache.size_bytes() > bound / 2
     assert (tmp_path / "vectors.sqlite").stat().st_size <= bound + 2 * rows * 4096
-    assert np.array_equal(*(cache.get([key])[key] if key in cache.get([key]) else vector_of(key) for key in [b"x"] * 2))
 
 
 def test_the_least_recently_used_go_first(tmp_path, clock):
@@ -191,13 +190,14 @@ def test_the_least_recently_used_go_first(tmp_path, clock):
     clock.now = 5000
     cache.get(used)
     clock.now = 6000
-    filled = 0
-    while len(cache.get(unused)) == len(unused):
-        cache.put({b"filler %d" % filled: np.zeros(1000)})
-        filled += 1
-    assert filled > 1
+    fillers = [b"filler %d" % i for i in range(100)]
+    for count, key in enumerate(fillers, start=1):
+        cache.put({key: np.zeros(1000)})
+        if len(cache) < len(used) + len(unused) + count:
+            break  # the bound was reached, and some were dropped
+    assert 0 < len(cache.get(unused)) < len(unused)
     assert len(cache.get(used)) == len(used)
-    assert len(cache.get([b"filler %d" % i for i in range(filled)])) == filled
+    assert len(cache.get(fillers[:count])) == count
 
 
 def test_a_write_larger_than_the_bound_does_no_harm(tmp_path):
@@ -253,8 +253,10 @@ def test_a_new_file_that_another_process_is_making_is_waited_for(tmp_path):
 def test_threads_share_a_cache(cache):
     def work(thread):
         for i in range(30):
-            put_derived(cache, f"{thread}/{i}", f"shared/{i}")
-            assert np.array_equal(cache.get([f"shared/{i}".encode()])[f"shared/{i}".encode()], vector_of(b"shared/%d" % i))
+            own, shared = f"{thread}/{i}", f"shared/{i}"
+            put_derived(cache, own, shared)
+            found = cache.get([own.encode(), shared.encode()])
+            assert all(np.array_equal(found[key.encode()], vector_of(key.encode())) for key in (own, shared))
         cache.close()
 
     with ThreadPoolExecutor(8) as pool:
@@ -316,18 +318,16 @@ def test_a_killed_writer_leaves_whole_writes_and_no_wrong_vector(tmp_path, max_b
     path = tmp_path / "vectors.sqlite"
     moments = random.Random(20506)
     for run in range(5):
-        writer = start(ENDLESS_WRITER, path, run, max_bytes)
-        assert writer.stdout.readline() == "0\n"
-        time.sleep(moments.uniform(0, 0.2))
-        writer.kill()
-        acknowledged = 1 + len(writer.communicate()[0].splitlines())
+        with start(ENDLESS_WRITER, path, run, max_bytes) as writer:
+            assert writer.stdout.readline() == "0\n"
+            time.sleep(moments.uniform(0, 0.2))
+            writer.kill()
+            acknowledged = 1 + len(writer.stdout.readlines())
         keys = keys_and_check(path)
         found = VectorCache(path).get(keys)
         assert found.keys() == set(keys)
         assert all(np.array_equal(vector, vector_of(key)) for key, vector in found.items())
+        assert keys
         if max_bytes == 2**30:  # nothing is evicted: all that was acknowledged is there, and no part of a write
             own = sum(key.startswith(b"%d/" % run) for key in keys)
-            assert own >= 3 * (acknowledged - 1)
-            assert own % 3 == 0
-        else:
-            assert keys
+            assert own in (3 * acknowledged, 3 * acknowledged + 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embedder.catalogue import DEFAULT, PACKAGED, PUBLISHED, UnknownModel, UnreachableModel, locate
+from embedder.catalogue import DEFAULT, PACKAGED, PUBLISHED, UnknownModel, UnreachableModel, locate, source_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,17 +23,19 @@ def hub(tmp_path, monkeypatch) -> Path:
 def test_the_default_is_an_installed_package(standin):
     for name in (None, "", DEFAULT):
         location = locate(name)
-        assert (location.name, location.is_stand_in, location.published) == (DEFAULT, True, None)
+        assert (location.name, location.source, location.published) == (DEFAULT, DEFAULT, None)
+        assert location.packaged == PACKAGED[DEFAULT]
         assert (location.folder / "config.json").is_file()
 
 
 def test_a_folder_is_found_by_its_path(tmp_path, monkeypatch):
-    (tmp_path / "models" / "mine").mkdir(parents=True)
+    folder = (tmp_path / "models" / "mine").resolve()
+    folder.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for name in ("models/mine", "./models/mine", str(tmp_path / "models" / "mine")):
         location = locate(name)
-        assert (location.name, location.folder) == ("mine", (tmp_path / "models" / "mine").resolve())
-        assert not location.is_stand_in
+        assert (location.name, location.folder, location.packaged) == ("mine", folder, None)
+        assert location.source == source_of(name) == str(folder)  # opens it from any other folder too
 
 
 def test_a_folder_is_found_in_the_home_folder(tmp_path, monkeypatch):
@@ -70,6 +72,11 @@ def test_what_was_fetched_before_is_found_offline(hub, name):
     assert (location.name, location.folder, location.published) == (name, snapshot, published)
 
 
+def test_what_a_model_is_loaded_by_again_is_said_without_looking_for_its_weights():
+    for name in (*PUBLISHED, "someone/some-model", "nosuch"):
+        assert source_of(name) == name
+
+
 def test_published_checkpoints_are_pinned_to_a_commit():
     assert set(PUBLISHED) == {"kalm-v2", "kalm-v2.5"}
     for published in PUBLISHED.values():
@@ -87,9 +94,10 @@ def test_a_missing_package_is_told_how_to_be_installed(monkeypatch, refused, nam
 
 def test_the_package_and_its_light_parts_load_no_torch():
     script = (
-        "import sys, embedder, embedder.protocol, embedder.errors, embedder.cache, embedder.prompts\n"
-        "from embedder import AppError, VectorCache\n"
-        "assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules), sorted(sys.modules)"
+        "import sys\n"
+        "from embedder import AppError, VectorCache, cache, catalogue, errors, prompts, protocol\n"
+        "heavy = {'torch', 'transformers', 'tokenizers', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 

@@ -1,6 +1,8 @@
 """What may be asked of an encoder, and what must not change its answers."""
 
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +15,8 @@ from embedder.encoder import InvalidInput
 from embedder.hardware import UnknownSetting
 
 WORDS = ["bees", "make", "honey", "蜜蜂", "用花蜜酿造蜂蜜", "3.11", "\n", "🐝"]
-TEXTS = st.lists(st.one_of(st.text(max_size=20), st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join)), max_size=6)
+SENTENCES = st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join)
+TEXTS = st.lists(st.one_of(st.text(max_size=20), SENTENCES), max_size=6)
 MIXED = ["", "bees make honey", "长江是亚洲最长的河流。", "word " * 200, "a", "Mixed 中文 and English, 3.11 {}."]
 
 
@@ -88,6 +91,16 @@ def test_load_takes_a_width(tiny_checkpoint):
     assert Embedder.load(str(tiny_checkpoint("qwen2")), dim=16).encode_queries(["a"]).shape == (1, 16)
 
 
+def test_an_encoder_says_what_it_is_loaded_by_again(encoder, tiny_checkpoint):
+    assert encoder.source == str(tiny_checkpoint("qwen2").resolve())
+    assert Embedder.load(encoder.source).fingerprint == encoder.fingerprint
+
+
+def test_only_a_model_known_to_be_monolingual_names_its_languages(encoder, standin):
+    assert encoder.languages is None
+    assert standin.languages == {"en"}
+
+
 @pytest.mark.parametrize("dim", [0, 7, 33, -8])
 def test_a_width_the_model_has_not_is_refused(encoder, refused, dim):
     with refused(InvalidInput, encoder.name, str(dim), "32, 16, 8"):
@@ -97,7 +110,8 @@ def test_a_width_the_model_has_not_is_refused(encoder, refused, dim):
 def test_no_texts_give_no_rows_and_one_text_gives_one(encoder):
     assert encoder.encode_documents([]).shape == (0, 32)
     assert encoder.resized(8).encode_queries([]).shape == (0, 8)
-    assert encoder.encode_documents(("one",)).shape == (1, 32)
+    for one in (["one"], ("one",), np.array(["one"])):
+        assert encoder.encode_documents(one).shape == (1, 32)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +144,21 @@ def test_nothing_is_logged_where_nothing_is_cut(encoder, caplog):
     assert not caplog.records
 
 
-def test_eight_threads_get_what_one_gets(tiny_checkpoint):
+def test_eight_threads_get_what_one_gets_one_batch_at_a_time(tiny_checkpoint, monkeypatch):
     encoder = Embedder.load(str(tiny_checkpoint("qwen2")), dtype="float32", device="cpu", batch_tokens=64)
     lists = [[f"{words} {i}" for words in MIXED * 3] for i in range(8)]
     expected = [encoder.encode_documents(texts) for texts in lists]
     encoder.usage.texts = 0
+    forward, busy = encoder._forward_batch, threading.Lock()
+
+    def alone(rows):
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        vectors = forward(rows)
+        busy.release()
+        return vectors
+
+    monkeypatch.setattr(encoder, "_forward_batch", alone)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(encoder.encode_documents, lists))
     for one, other in zip(expected, found, strict=True):
@@ -183,7 +207,9 @@ def test_the_longest_text_fits_the_positions(tiny_checkpoint, family):
         Embedder.load(folder, max_tokens=limit + 1)
 
 
-@pytest.mark.parametrize("setting", [{"device": "tpu"}, {"device": "meta"}, {"device": "mps"}, {"dtype": "float16"}], ids=str)
+@pytest.mark.parametrize(
+    "setting", [{"device": "tpu"}, {"device": "meta"}, {"device": "mps"}, {"dtype": "float16"}], ids=str
+)
 def test_a_device_or_dtype_that_is_not_there_is_refused(tiny_checkpoint, refused, setting):
     with refused(UnknownSetting, "use auto, "):
         Embedder.load(str(tiny_checkpoint("qwen2")), **setting)

@@ -105,8 +105,9 @@ def test_the_model_gets_the_golden_bytes(encoder, tiny_checkpoint, monkeypatch, 
     assert tokenizer.decode(fed[0]).encode() == literal
 
 
-def test_a_checkpoint_with_the_kalm_template_knows_every_task():
-    policy = policy_for(KALM, is_decoder=True)
+@pytest.mark.parametrize("stored", [KALM, KALM | {"document": "passage: "}], ids=["all", "one"])
+def test_a_checkpoint_with_the_kalm_template_knows_every_task(stored):
+    policy = policy_for(stored, is_decoder=True)
     assert policy == PromptPolicy("instructions", {})
     assert policy.prompt("query", "Retrieval") == KALM["query"]
     assert policy.prompt("document", "Retrieval") == ""

@@ -10,7 +10,21 @@ from embedder.catalogue import locate
 from embedder.checkpoint import load_tokenizer
 from embedder.tokenization import TextTokenizer, clean, token_batches
 
-WORDS = ["the", "bees", "honey", "Instruct:", "蜜蜂", "长江是亚洲最长的河流。", " ", "\n\n", "x" * 150, "é", "🐝", "3.11", "{}"]
+WORDS = [
+    "the",
+    "bees",
+    "honey",
+    "Instruct:",
+    "蜜蜂",
+    "长江是亚洲最长的河流。",
+    " ",
+    "\n\n",
+    "x" * 150,
+    "é",
+    "🐝",
+    "3.11",
+    "{}",
+]
 TEXTS = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(WORDS), max_size=120).map("".join))
 LENGTHS = st.sampled_from([4, 5, 8, 31, 128])
 
@@ -35,9 +49,24 @@ def test_truncation_is_the_tokenizers_own(tokenizers, kind, text, max_tokens):
     assert (row.ids, row.truncated) == own_truncation(tokenizers[kind], text, max_tokens)
 
 
-def test_a_word_that_is_unknown_as_a_whole_is_not_cut_into_known_parts(tokenizers):
+def test_a_token_longer_than_any_guess_is_not_cut(tokenizers):
+    """Where tokens are long and no white space helps, the first guess ends inside one that is kept."""
+    word = "antidisestablishmentarianismfloccinaucinihilipilification"
+    learned = tokenizers["bpe"].train_new_from_iterator([word] * 9, 400, show_progress=False)
+    assert len(learned(word)["input_ids"]) == 1
+    row = TextTokenizer(learned, 4).tokenize([word * 100])[0]
+    assert (row.ids, row.truncated) == own_truncation(learned, word * 100, 4)
+
+
+LONG_WORDS = {
+    "one": "information " * 248 + "9f8e7d6c5b4a" * 20,
+    "two at a dash": "communication " * 215 + "9f8e7d6c5b4a" * 9 + "-" + "9f8e7d6c5b4a" * 20,
+}
+
+
+@pytest.mark.parametrize("text", LONG_WORDS.values(), ids=LONG_WORDS)
+def test_a_word_that_is_unknown_as_a_whole_is_not_cut_into_known_parts(tokenizers, text):
     """WordPiece reads a word of more than 100 characters as one unknown token, so a cut inside it changes it."""
-    text = "information " * 248 + "9f8e7d6c5b4a" * 20
     row = TextTokenizer(tokenizers["wordpiece"], 256).tokenize([text])[0]
     assert (row.ids, row.truncated) == own_truncation(tokenizers["wordpiece"], text, 256)
 
@@ -119,6 +148,28 @@ def test_batches_hold_every_row_once_within_the_budget_longest_first(lengths, bu
     assert [lengths[row] for row in order] == sorted(lengths, reverse=True)
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+
+
+def partitions(row):
+    """All ways to cut a list into runs."""
+    if not row:
+        yield []
+    for end in range(1, len(row) + 1):
+        for rest in partitions(row[end:]):
+            yield [row[:end], *rest]
+
+
+@given(st.lists(st.integers(1, 40), max_size=7), st.integers(1, 120), st.integers(0, 30))
+def test_no_other_batches_within_the_budget_cost_less(lengths, budget, overhead):
+    def cost(runs):
+        return sum(len(run) * run[0] + overhead for run in runs)
+
+    ordered = sorted(lengths, reverse=True)
+    allowed = (
+        runs for runs in partitions(ordered) if all(len(run) == 1 or len(run) * run[0] <= budget for run in runs)
+    )
+    batches = token_batches(lengths, budget, overhead)
+    assert cost([[lengths[row] for row in batch] for batch in batches]) == min(map(cost, allowed))
 
 
 def test_batches_are_filled():

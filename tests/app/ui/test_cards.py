@@ -163,3 +163,8 @@ def test_a_notice_escapes_what_it_says():
     assert "&lt;i&gt;" in source
     assert "a &lt; b" in source
     assert 'role="alert"' in source
+
+
+def test_matched_words_are_marked_in_the_title_too(make_result):
+    hit = make_result(title="<b>Bees</b> make honey", title_highlights=((3, 7),))
+    assert "&lt;b&gt;<mark>Bees</mark>&lt;/b&gt; make honey" in cards.card(hit, Mode.HYBRID, None, EN)

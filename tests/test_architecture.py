@@ -1,0 +1,65 @@
+"""The house as tests: what may be imported where, how long a file may be, and that README's example runs."""
+
+import ast
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for package in ("app", "embedder", "indexer") for path in sorted((ROOT / package).rglob("*.py"))]
+
+FENCES = {
+    "streamlit": ("app/ui/", "app/asgi.py"),
+    "qdrant_edge": ("indexer/edge_store.py",),
+    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
+    "alembic": ("indexer/tables.py", "indexer/migrations/"),
+    "torch": ("embedder/", "app/benchmarks/"),
+    "transformers": ("embedder/", "app/benchmarks/"),
+    "sentence_transformers": ("app/benchmarks/",),
+    "uvicorn": ("app/cli/serve.py",),
+}
+
+
+def imported(path):
+    """Top-level packages that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", FENCES)
+def test_a_third_party_is_used_only_behind_its_fence(package):
+    users = [path.relative_to(ROOT).as_posix() for path in SOURCES if package in imported(path)]
+    assert users, f"nobody uses {package} any more: take its fence down"
+    assert [user for user in users if not user.startswith(FENCES[package])] == []
+
+
+def test_no_file_is_longer_than_400_lines():
+    tests = (ROOT / "tests").rglob("*.py")
+    assert [path.name for path in (*SOURCES, *tests) if len(path.read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
+def test_only_the_settings_read_the_environment():
+    readers = [path for path in SOURCES if re.search(r"os\.(environ|getenv)", path.read_text(encoding="utf-8"))]
+    assert readers == []
+
+
+@pytest.mark.parametrize("package", ["embedder", "indexer", "indexer.search", "indexer.pipeline", "app.bootstrap"])
+def test_importing_what_needs_no_model_loads_no_torch(package):
+    code = f"import sys, {package}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_example_of_the_readme_runs():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(example, "README.md", "exec"), {})
+    assert 0.3 < float(printed.getvalue().strip("[]\n ")) <= 1
