@@ -1,12 +1,13 @@
 """Composition: settings in, services out. Everything is made on first use, so a command pays for what it needs."""
 
+import threading
 from functools import cache, cached_property
 
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.searching import SearchService
-from app.settings import Settings, load_settings
+from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
@@ -18,8 +19,18 @@ class Services:
     """The parts of one installation, wired."""
 
     def __init__(self, settings: Settings) -> None:
+        """Make the data folder.
+
+        Raises:
+            SettingsError: If it cannot be made.
+        """
         self.settings = settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"The data folder {settings.data_dir} cannot be made ({error.strerror}); set KALM_DATA_DIR to another."
+            ) from error
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -56,7 +67,7 @@ class Services:
     def search(self) -> SearchService:
         """Search."""
         searcher = Searcher(self.catalog, self.engine, self.lexical, self.encoders.of)
-        return SearchService(self.corpora, searcher)
+        return SearchService(self.catalog, self.corpora, searcher, self.encoders)
 
     def close(self) -> None:
         """Let go of files and connections that are open."""
@@ -78,4 +89,14 @@ def services() -> Services:
 
 def search_backend() -> SearchService:
     """What the search page talks to."""
-    return services().search
+    with _making:  # pages are drawn by many threads; the first of them makes it
+        return services().search
+
+
+def close_services() -> None:
+    """Let go of what this process has open, if it has anything."""
+    if services.cache_info().currsize:
+        services().close()
+
+
+_making = threading.Lock()

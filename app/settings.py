@@ -5,8 +5,9 @@ Nothing else in the product reads the environment.
 
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from embedder.errors import AppError
@@ -21,7 +22,7 @@ class Settings(BaseSettings):
 
     Attributes:
         data_dir: Where everything is kept: catalog, indexes, vector cache. Relative paths start where the command
-            is run.
+            is run, ``~`` is the home folder.
         model: A catalogue name, a folder or a hub id; None takes the default model.
         database_url: The catalog's database; None keeps it in ``data_dir``.
         cache_gigabytes: Bound on the vector cache.
@@ -29,9 +30,9 @@ class Settings(BaseSettings):
         port: Port of the pages.
     """
 
-    model_config = SettingsConfigDict(env_prefix="KALM_", toml_file="kalm.toml", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="KALM_", toml_file="kalm.toml", extra="forbid", env_ignore_empty=True)
 
-    data_dir: Path = Path.home() / ".local" / "share" / "kalm"
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path.home() / ".local" / "share" / "kalm"
     model: str | None = None
     database_url: str | None = None
     cache_gigabytes: float = Field(default=4.0, gt=0)

@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from app.bootstrap import close_services
 from app.cli import bench, corpus, embed, index, models, search, serve
 from app.cli.output import errors
 from embedder.errors import AppError
@@ -31,5 +32,7 @@ def main() -> None:
     try:
         application()
     except AppError as error:
-        errors.print(f"kalm: {error}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"kalm: {error}", soft_wrap=True)
         sys.exit(1)
+    finally:
+        close_services()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.bootstrap import services
 from app.cli.output import console
@@ -26,7 +26,7 @@ def add(
     Example: kalm corpus add handbook ~/Documents/handbook
     """
     corpus = services().corpora.add(name, path, include or ())
-    console.print(f"The corpus {corpus.name} stands for {corpus.root}.", highlight=False, soft_wrap=True)
+    console.print(f"The corpus {corpus.name} stands for {corpus.root}.", soft_wrap=True)
 
 
 @commands.command(name="list")
@@ -39,7 +39,8 @@ def list_() -> None:
     if not found:
         console.print("There are no corpora yet; enter one with kalm corpus add NAME PATH.")
         return
-    table = Table("corpus", "documents", "passages", "failed", "model", "built", "folder", box=box.SIMPLE)
+    folder = Column("folder", overflow="fold")
+    table = Table("corpus", "documents", "passages", "failed", "model", "built", folder, box=box.SIMPLE)
     for info in found:
         built = f"{info.updated:%Y-%m-%d}" if info.updated else "not yet"
         counts = (f"{count:,}" for count in (info.documents, info.chunks, info.failed_files))

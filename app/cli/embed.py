@@ -53,7 +53,6 @@ def embed(
     errors.print(
         f"{usage.texts:,} texts, {usage.tokens:,} tokens, {usage.truncated:,} cut at {encoder.max_tokens} tokens, "
         f"written to {target} as {encoder.dim} dimensions.",
-        highlight=False,
         soft_wrap=True,
     )
 

@@ -29,7 +29,7 @@ def build(
         report = services().indexing.build(name, fresh=fresh, on_progress=on_progress)
     if isinstance(report, UpToDate):
         count = len(report.plan.unchanged)
-        console.print(f"{name} is up to date: {count:,} files, nothing changed.", highlight=False)
+        console.print(f"{name} is up to date: {count:,} files, nothing changed.")
     else:
         _tell(name, report)
 
@@ -46,20 +46,18 @@ def status(name: _Name) -> None:
         console.print(
             f"{name}: {info.documents:,} documents, {info.chunks:,} passages, model {info.model}, "
             f"built {info.updated:%Y-%m-%d %H:%M} UTC.",
-            highlight=False,
             soft_wrap=True,
         )
     else:
-        console.print(f"{name}: not built yet.", highlight=False)
+        console.print(f"{name}: not built yet.")
     for uri, reason in services().corpora.failed_files(name).items():
-        console.print(f"  failed: {uri}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  failed: {uri}: {reason}", soft_wrap=True)
     if todo.is_empty:
         console.print("A build would change nothing.")
     else:
         console.print(
             f"A build would look at {len(todo.look):,} new or changed files ({todo.size_bytes / 1e6:,.1f} MB) "
             f"and take out {len(todo.gone):,}.",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -69,8 +67,7 @@ def _tell(name: str, report: BuildReport) -> None:
     console.print(
         f"{name}: {report.documents:,} documents written as {report.chunks:,} passages, {report.removed:,} taken out, "
         f"in {report.seconds:,.1f} s ({speed:,.0f} passages/s).",
-        highlight=False,
         soft_wrap=True,
     )
     for uri, reason in report.failed.items():
-        console.print(f"  failed: {uri}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  failed: {uri}: {reason}", soft_wrap=True)

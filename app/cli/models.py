@@ -1,7 +1,7 @@
 """``kalm models``: which models there are."""
 
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.output import console
 from embedder.catalogue import DEFAULT, PACKAGED, PUBLISHED
@@ -12,7 +12,7 @@ def models() -> None:
 
     Example: kalm models
     """
-    table = Table("name", "what it is", "licence", "where", box=box.SIMPLE)
+    table = Table("name", "what it is", "licence", Column("where", overflow="fold"), box=box.SIMPLE)
     for name, entry in PACKAGED.items():
         mark = " (default)" if name == DEFAULT else ""
         table.add_row(f"{name}{mark}", entry.about, entry.licence, f"installed package {entry.package}")

@@ -1,5 +1,6 @@
 """How commands speak: results on standard output, everything else on standard error."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,12 @@ from rich.progress import Progress as Bar
 
 from indexer.pipeline import Progress
 
-console = Console()
-errors = Console(stderr=True)
+_WIDE = 10_000
+"""Columns where nobody looks: a program that reads a table should find its cells whole."""
+
+# What is printed is names, paths and texts of users, in which [brackets] and :colons: mean themselves.
+console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+errors = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 _LINE_SECONDS = 10.0
 """How often a build says something where there is no terminal."""
@@ -61,7 +66,7 @@ class _Lines:
             return
         self._due = time.monotonic() + _LINE_SECONDS
         line = f"Indexing {self._corpus}: {_share(progress)}, {rate(progress)}{_remaining(progress)}"
-        errors.print(line, highlight=False, soft_wrap=True)
+        errors.print(line, soft_wrap=True)
 
 
 def rate(progress: Progress) -> str:

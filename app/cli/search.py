@@ -38,7 +38,6 @@ def search(
         languages=frozenset(language or ()),
     )
     found = services().search.search(request)
-    services().close()
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in found.results], ensure_ascii=False, indent=2))
     else:

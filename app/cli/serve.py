@@ -1,11 +1,12 @@
 """``kalm serve``: the pages and the health check, in one process."""
 
+import socket
 from typing import Annotated
 
 import typer
 
 from app.cli.output import errors
-from app.settings import load_settings
+from app.settings import SettingsError, load_settings
 
 
 def serve(
@@ -19,8 +20,23 @@ def serve(
     import uvicorn  # with the pages behind it takes a second, which no other command should wait for
 
     settings = load_settings(host=host, port=port)
+    _check_address(settings.host, settings.port)
     errors.print(f"Search is at http://{_shown(settings.host)}:{settings.port} (Ctrl-C ends it).", soft_wrap=True)
     uvicorn.run("app.asgi:app", host=settings.host, port=settings.port, log_level="warning")
+
+
+def _check_address(host: str, port: int) -> None:
+    """Say now what the server would say only after everything is loaded, and in its own words."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"Nothing can be served at {host}:{port} ({error.strerror}); choose another --port or --host, or end what "
+            "is running there."
+        ) from error
 
 
 def _shown(host: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,7 +61,7 @@ def embed_rows(
     The file appears whole or not at all.
 
     Raises:
-        InputRefused: If the suffix is another one, or a row cannot be read.
+        InputRefused: If the suffix is another one, a row cannot be read, or the file cannot be written.
     """
     if target.suffix not in (".npy", ".parquet"):
         raise InputRefused(f"{target.name} must end in .npy or .parquet.")
@@ -69,8 +70,11 @@ def embed_rows(
     try:
         write(part, _encoded(encoder, rows, side, task, instruction), encoder.dim)
         os.replace(part, target)
+    except OSError as error:
+        raise InputRefused(f"{target} cannot be written ({error.strerror or error}); check the folder.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return encoder.usage
 
 

@@ -1,7 +1,8 @@
 """Builds: what would change, and making it so."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from embedder.cache import CachedEncoder, VectorCache
 from indexer.catalog import Catalog
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress
-from indexer.plan import Plan, find_files, plan
+from indexer.plan import FoundFile, Plan, find_files, plan
 from indexer.readers import READER_VERSION
 from indexer.records import Corpus, Manifest
 from indexer.store import VectorEngine
@@ -57,10 +58,11 @@ class IndexService:
 
         Raises:
             CatalogError: If there is no such corpus.
-            BuildRefused: If another build runs, or the parts of the index have changed and ``fresh`` is off.
+            BuildRefused: If the folder is gone, another build runs, or the parts of the index have changed and
+                ``fresh`` is off.
         """
         corpus = self._catalog.corpus(name)
-        found = find_files(corpus)
+        found = _find_files(corpus)
         known = {} if fresh else self._catalog.files(name, corpus.live)
         todo = plan(known, found)
         manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
@@ -73,21 +75,32 @@ class IndexService:
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
         encoder = self._encoders.default() if manifest is None else self._encoders.of(manifest)
-        parts = Builder(
-            self._catalog, self._engine, CachedEncoder(encoder, self._cache()), self._lexical, self._lock_folder
-        )
         os.nice(_NICENESS)
-        return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
+        with closing(self._cache()) as cache:
+            cached = CachedEncoder(encoder, cache)
+            parts = Builder(self._catalog, self._engine, cached, self._lexical, self._lock_folder)
+            return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
 
         Raises:
             CatalogError: If there is no such corpus.
+            BuildRefused: If its folder is gone.
         """
         corpus = self._catalog.corpus(name)
-        return corpus, plan(self._catalog.files(name, corpus.live), find_files(corpus))
+        return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
 
     def _is_current(self, manifest: Manifest) -> bool:
         versions = manifest.readers, manifest.lexical, manifest.engine
         return versions == (READER_VERSION, self._lexical.version, self._engine.name)
+
+
+def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
+    """What is there now; a folder that is gone is a drive not mounted rather than a wish to empty the index."""
+    if not corpus.root.exists():
+        raise BuildRefused(
+            f"{corpus.root}, for which {corpus.name} stands, is not there; put it back, or forget the corpus with "
+            f"kalm corpus remove {corpus.name}."
+        )
+    return find_files(corpus)

@@ -1,0 +1,211 @@
+"""What a newcomer does on the search page, in a real browser, on the real samples with the real model."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+QUESTION = "Why do leaves turn red in autumn?"
+LEAVES = "Why Leaves Change Colour in Autumn"
+
+
+_IDLE = "new Promise(done => requestIdleCallback(() => requestIdleCallback(done)))"
+"""The run is over a few milliseconds before everything it sent is on the screen."""
+
+
+class Visitor:
+    """One browser window, and what a person sees and does in it."""
+
+    def __init__(self, page, url):
+        self.page = page
+        self._url = url
+
+    def open(self, address=""):
+        self.page.goto(address if "://" in address else self._url + address)
+        return self
+
+    def click(self, name, role="button"):
+        self.page.get_by_role(role, name=name).click()
+
+    def ask(self, question):
+        field = self.page.get_by_role("searchbox")
+        field.fill(question)
+        field.press("Enter")
+
+    def settle(self, **params):
+        """Wait until the address holds these parameters and the page has been drawn for them."""
+        self.page.wait_for_url(lambda url: params.items() <= self.params(url).items())
+        self.page.locator(".stApp[data-test-script-state=notRunning]").wait_for()
+        self.page.locator("[data-stale=true]").first.wait_for(state="detached")
+        self.page.evaluate(_IDLE)
+        return self
+
+    def params(self, url=None):
+        """What an address, or the one shown now, asks for."""
+        found = parse_qs(urlsplit(url or self.page.url).query)
+        return {name: values[0] if len(values) == 1 else set(values) for name, values in found.items()}
+
+    def titles(self):
+        """The results, in order."""
+        return self.page.locator(".kalm-title").all_inner_texts()
+
+    def sources(self):
+        """The files the results are from."""
+        return self.page.locator(".kalm-source").all_inner_texts()
+
+    def counts(self, group):
+        """The filters of a group with their counts."""
+        words = self.page.get_by_role("toolbar", name=group).get_by_role("button").all_inner_texts()
+        return {name: int(count) for name, count in (text.rsplit(maxsplit=1) for text in words)}
+
+    def overflow(self):
+        """By how many pixels the page is wider than its window."""
+        script = "() => [document.documentElement, document.querySelector('[data-testid=stMain]')]"
+        return self.page.evaluate(f"Math.max(...({script})().map(box => box.scrollWidth - box.clientWidth))")
+
+
+@pytest.fixture
+def visit(browser, samples_server):
+    """Open a window; in the end it must have asked nobody but this machine, and found nothing to complain about."""
+
+    @contextmanager
+    def window(**options) -> Iterator[Visitor]:
+        requests, complaints = [], []
+        with browser.new_context(
+            **({"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | options)
+        ) as context:
+            page = context.new_page()
+            page.set_default_timeout(60_000)
+            page.on("request", lambda request: requests.append(request.url))
+            page.on("websocket", lambda socket: requests.append(socket.url))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+            yield Visitor(page, samples_server.url)
+        assert complaints == []
+        assert {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))} == {"localhost"}
+
+    return window
+
+
+def test_a_newcomer_clicks_an_example_and_reads(visit):
+    with visit() as visitor:
+        visitor.open().page.get_by_text("Ask the way you would ask a person").wait_for()
+        facts = visitor.page.locator(".kalm-facts").inner_text().split("\n")
+        assert facts[facts.index("Documents") + 1] == "120"
+        visitor.click(QUESTION)
+        visitor.page.locator(".kalm-card").first.wait_for()
+        visitor.settle(q=QUESTION, corpus="samples")
+        assert len(visitor.titles()) == 10
+        assert visitor.titles()[0] == LEAVES
+        marked = visitor.page.locator(".kalm-card mark").all_inner_texts()
+        assert {word.lower() for word in marked} >= {"leaves", "autumn", "red"}
+        best = visitor.page.locator(".kalm-best")
+        best.first.wait_for()
+        assert best.count() >= 5
+        about = visitor.page.locator(".kalm-meta").first.inner_text()
+        assert about.startswith("Markdown\nEnglish\nFused score")
+        assert re.fullmatch(r"Results 1–10 · [\d.,]+ m?s", visitor.page.get_by_role("status").inner_text())
+        assert QUESTION in visitor.page.title()
+
+
+def test_a_reader_narrows_turns_the_page_and_comes_back(visit):
+    with visit() as visitor:
+        visitor.open(f"/?q={QUESTION}&corpus=samples").settle()
+        whole = visitor.titles()
+        visitor.click("Keyword", role="radio")
+        visitor.settle(mode="keyword")
+        assert visitor.titles()[0] == LEAVES
+        assert "BM25" in visitor.page.locator(".kalm-score").first.inner_text()
+
+        assert visitor.counts("File type") == {
+            "Markdown": 48,
+            "HTML": 24,
+            "CSV": 12,
+            "JSONL": 12,
+            "PDF": 12,
+            "Text": 12,
+        }
+        assert visitor.counts("Language") == {"English": 60, "中文": 60}
+        visitor.click("Markdown 48")
+        visitor.settle(type="markdown")
+        assert visitor.counts("Language") == {"English": 24, "中文": 24}
+        assert all(".md" in source for source in visitor.sources())
+        visitor.click("English 24")
+        visitor.settle(type="markdown", doc_lang="en")
+        assert all(source.startswith("en/") for source in visitor.sources())
+
+        visitor.click("Hybrid", role="radio")
+        visitor.page.wait_for_url(lambda url: "mode" not in visitor.params(url))
+        first = visitor.settle().titles()
+        visitor.click("Next")
+        second = visitor.settle(page="2").titles()
+        assert second
+        assert not set(first) & set(second)
+        visitor.click("Previous")
+        visitor.page.wait_for_url(lambda url: "page" not in visitor.params(url))
+        assert visitor.settle().titles() == first
+
+        visitor.page.go_back()
+        visitor.page.get_by_text("Page 2").wait_for()  # the address changes before the page does
+        assert visitor.settle(page="2").titles() == second
+
+        visitor.click("Markdown 24")
+        visitor.page.wait_for_url(lambda url: "type" not in visitor.params(url))
+        visitor.settle().click("English 60")
+        visitor.page.wait_for_url(lambda url: visitor.params(url).keys() == {"q", "corpus"})
+        assert visitor.settle().titles() == whole
+
+
+def test_a_chinese_reader_asks_and_passes_the_address_on(visit):
+    with visit() as visitor:
+        visitor.open().click("中文", role="radio")
+        visitor.settle(lang="zh")
+        visitor.ask("蜜蜂怎样酿蜜")
+        visitor.settle(q="蜜蜂怎样酿蜜", lang="zh")
+        titles, address = visitor.titles(), visitor.page.url
+        assert titles[0] == "蜜蜂怎样酿蜜"
+        assert "蜜蜂" in "".join(visitor.page.locator(".kalm-card").first.locator("mark").all_inner_texts())
+        assert visitor.page.locator(".kalm-title").first.get_attribute("lang") == "zh-Hans"
+        placeholder = visitor.page.get_by_role("searchbox").get_attribute("placeholder")
+    with visit(locale="de-DE") as friend:
+        friend.open(address).settle()
+        assert friend.titles() == titles
+        field = friend.page.get_by_role("searchbox")
+        assert (field.input_value(), field.get_attribute("placeholder")) == ("蜜蜂怎样酿蜜", placeholder)
+        assert friend.page.get_by_role("radio", name="中文").is_checked()
+
+
+def test_a_browser_in_chinese_gets_chinese(visit):
+    with visit(locale="zh-CN") as visitor:
+        visitor.open().page.get_by_role("radio", name="关键词").wait_for()
+        assert visitor.page.get_by_role("radio", name="中文").is_checked()
+
+
+def test_a_phone_shows_everything_in_its_width_by_day_and_by_night(visit):
+    with visit(viewport={"width": 360, "height": 740}) as visitor:
+        for scheme, background in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 24, 26)")):
+            visitor.page.emulate_media(color_scheme=scheme)
+            visitor.open().page.get_by_text("Ask the way").wait_for()
+            assert visitor.settle().overflow() <= 0
+            visitor.open(f"/?q={QUESTION}").page.locator(".kalm-best").first.wait_for()
+            assert visitor.settle().overflow() <= 0
+            visitor.page.locator("summary", has_text="Show the whole passage").first.click()
+            assert visitor.overflow() <= 0
+            shown = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+            assert visitor.page.evaluate(shown) == background
+
+
+def test_the_command_line_finds_the_same_beside_the_server(visit, samples, kalm):
+    question = "why was it so hard for sailors to know their position"
+    with visit() as visitor:
+        visitor.open(f"/?q={question}&mode=semantic").settle()
+        titles = visitor.titles()
+    found = kalm(samples, "search", "samples", question, "--mode", "semantic", "--json")
+    assert found.err == ""
+    assert [result["title"] for result in json.loads(found.out)] == titles
+    assert titles[0] == "John Harrison and the Problem of Longitude"

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch):
+    """A folder without settings, and an environment without."""
+    for name in ("DATA_DIR", "MODEL", "DATABASE_URL", "CACHE_GIGABYTES", "HOST", "PORT"):
+        monkeypatch.delenv(f"KALM_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def toml(tmp_path):
+    return (tmp_path / "kalm.toml").write_text
+
+
+def test_defaults_need_nothing_and_stay_on_this_machine():
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8501, None)
+    assert settings.data_dir == Path.home() / ".local/share/kalm"
+    assert settings.catalog_url == f"sqlite:///{Path.home()}/.local/share/kalm/catalog.sqlite"
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults(toml, monkeypatch):
+    toml('port = 1111\nhost = "10.0.0.1"\nmodel = "kalm-v2"')
+    monkeypatch.setenv("KALM_PORT", "2222")
+    monkeypatch.setenv("KALM_HOST", "10.0.0.2")
+    settings = load_settings(port=3333, host=None)
+    assert (settings.port, settings.host, settings.model, settings.cache_gigabytes) == (3333, "10.0.0.2", "kalm-v2", 4)
+
+
+def test_empty_variables_are_not_set(toml, monkeypatch):
+    toml('data_dir = "here"')
+    monkeypatch.setenv("KALM_DATA_DIR", "")
+    monkeypatch.setenv("KALM_PORT", "")
+    assert (load_settings().data_dir, load_settings().port) == (Path("here"), 8501)
+
+
+def test_a_tilde_is_the_home_folder(toml):
+    toml('data_dir = "~/kalm"')
+    assert load_settings().data_dir == Path.home() / "kalm"
+
+
+def test_the_catalog_may_be_elsewhere(monkeypatch):
+    monkeypatch.setenv("KALM_DATABASE_URL", "postgresql+psycopg://db/kalm")
+    assert load_settings().catalog_url == "postgresql+psycopg://db/kalm"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("colour = 'red'", "colour"),
+        ("[search]\nlimit = 3", "search"),
+        ("port = 'many'", "port"),
+        ("port = 0", "port"),
+        ("cache_gigabytes = -1", "cache_gigabytes"),
+        ("model = 7", "model"),
+        ("port = = 3", "kalm.toml"),
+        ("data_dir = ", "kalm.toml"),
+    ],
+)
+def test_what_makes_no_sense_in_the_file_is_refused_by_name(toml, content, named):
+    toml(content)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert named in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith(".")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "kalm.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"^kalm\.toml cannot be read: .*\.$"):
+        load_settings()
+
+
+def test_a_wrong_variable_is_refused_by_name(monkeypatch):
+    monkeypatch.setenv("KALM_PORT", "eighty")
+    with pytest.raises(SettingsError, match="^The setting port is wrong"):
+        load_settings()
