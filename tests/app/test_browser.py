@@ -27,6 +27,7 @@ class Visitor:
 
     def open(self, address=""):
         self.page.goto(address if "://" in address else self._url + address)
+        self.page.locator(".kalm-card, .kalm-notice, .kalm-welcome").first.wait_for()
         return self
 
     def click(self, name, role="button"):
@@ -175,15 +176,15 @@ def test_a_chinese_reader_asks_and_passes_the_address_on(visit):
     with visit(locale="de-DE") as friend:
         friend.open(address).settle()
         assert friend.titles() == titles
-        field = friend.page.get_by_role("searchbox")
-        assert (field.input_value(), field.get_attribute("placeholder")) == ("蜜蜂怎样酿蜜", placeholder)
-        assert friend.page.get_by_role("radio", name="中文").is_checked()
+        friend.page.get_by_role("radio", name="中文", checked=True).wait_for()
+        friend.page.get_by_placeholder(placeholder).wait_for()
+        friend.page.wait_for_function("document.querySelector('[type=search]').value == '蜜蜂怎样酿蜜'")
 
 
 def test_a_browser_in_chinese_gets_chinese(visit):
     with visit(locale="zh-CN") as visitor:
         visitor.open().page.get_by_role("radio", name="关键词").wait_for()
-        assert visitor.page.get_by_role("radio", name="中文").is_checked()
+        visitor.page.get_by_role("radio", name="中文", checked=True).wait_for()
 
 
 def test_a_phone_shows_everything_in_its_width_by_day_and_by_night(visit):
