@@ -1,5 +1,6 @@
 """A corpus of seven passages behind the page's one protocol, and the page running on it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,6 +99,12 @@ class FakeBackend:
         if self.sentence_error:
             raise self.sentence_error
         return [(0, 15) if hit.language == "en" else None for hit in results]
+
+
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit puts its script in place of ``__main__``; processes that later tests spawn would run it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
