@@ -2,9 +2,9 @@
 
 One shard is one directory, and one process at a time may have it open: the write-ahead log is the lock, and
 switching it off lets a second opener corrupt the first. A generation is therefore written by one process, sealed,
-and never opened again; every reader opens a private clone of it, made of hard links to the files that reading
-does not touch, of copies of the few it does, and of no log. ``optimize()`` holds Python's interpreter lock for its whole run,
-so it belongs in the process that builds, never in one that serves.
+and never opened again; every reader opens a private clone of it, made of hard links to the files that reading does
+not touch, of copies of the few it does, and of no log. ``optimize()`` holds Python's interpreter lock for its whole
+run, so it belongs in the process that builds, never in one that serves.
 """
 
 import os
