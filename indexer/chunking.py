@@ -102,6 +102,10 @@ class _Atom(NamedTuple):
     end_token: int
 
 
+CHUNKING = "sentences-1"
+"""Name of the algorithm; changed whenever its passages do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunker:
     """Cuts documents into passages of at most ``max_tokens``, in time linear in their length.
@@ -129,7 +133,7 @@ class Chunker:
     @property
     def version(self) -> str:
         """Names the algorithm and its settings; a manifest keeps it, beside the model that owns the tokenizer."""
-        return f"sentences-1:{self.max_tokens}:{self.overlap_tokens}"
+        return f"{CHUNKING}:{self.max_tokens}:{self.overlap_tokens}"
 
     def chunks(self, document: Document) -> list[Chunk]:
         """The passages of a document, in order; none where its sections are blank.

@@ -29,6 +29,7 @@ KEPT_GENERATIONS = 2
 
 _TITLE_TOKENS = 64
 _CHUNK_TOKENS = 256
+_OVERLAP_TOKENS = 32
 
 
 class BuildRefused(AppError):
@@ -129,7 +130,9 @@ class Builder:
 
     def chunker(self) -> Chunker:
         """Cuts passages that fit the model together with their title."""
-        return Chunker(self.encoder, max_tokens=min(_CHUNK_TOKENS, self.encoder.max_tokens - _TITLE_TOKENS))
+        limit = self.encoder.max_tokens
+        size = min(_CHUNK_TOKENS, max(limit // 2, limit - _TITLE_TOKENS))  # a model that reads little gets half
+        return Chunker(self.encoder, max_tokens=size, overlap_tokens=min(_OVERLAP_TOKENS, size // 4))
 
 
 def _run(

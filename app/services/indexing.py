@@ -9,6 +9,7 @@ from pathlib import Path
 from app.services.encoders import Encoders
 from embedder.cache import CachedEncoder, VectorCache
 from indexer.catalog import Catalog
+from indexer.chunking import CHUNKING
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress
 from indexer.plan import FoundFile, Plan, find_files, plan
@@ -93,7 +94,8 @@ class IndexService:
 
     def _is_current(self, manifest: Manifest) -> bool:
         versions = manifest.readers, manifest.lexical, manifest.engine
-        return versions == (READER_VERSION, self._lexical.version, self._engine.name)
+        same_chunking = manifest.chunker.startswith(f"{CHUNKING}:")  # its sizes follow from the model
+        return same_chunking and versions == (READER_VERSION, self._lexical.version, self._engine.name)
 
 
 def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:

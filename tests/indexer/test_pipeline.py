@@ -136,6 +136,17 @@ def test_another_model_is_refused_and_a_fresh_build_takes_it(bench):
     assert found(bench, "bread honey") == {"bees.txt", "bread.txt"}
 
 
+@pytest.mark.parametrize("limit", [8, 64, 100, 512])
+def test_passages_fit_whatever_the_model_reads(bench, limit):
+    bench.encoder.max_tokens = limit
+    bench.write("bees.txt", "Bees make honey. " * 40)
+    bench.build()
+    live = bench.catalog.live_number("books")
+    store = bench.engine.open("books", live)
+    assert store.count() >= 640 // min(limit, 256)
+    store.close()
+
+
 def test_the_generation_before_is_kept_and_older_ones_go(bench):
     for n in range(4):
         bench.write("bees.txt", f"Bees make honey {n}.")
