@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint screens clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/kalm corpus add samples samples --include 'en/*' --include 'zh/*'

@@ -23,6 +23,8 @@ from embedder.errors import AppError
 from indexer.records import Corpus, FileState, Generation, IndexedDocument, KnownDocument, Manifest
 from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, immediate, migrate, open_engine
 
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 class CatalogError(AppError):
     """Something is not, or already is, in the catalog."""
@@ -61,7 +63,11 @@ class Catalog:
         Raises:
             CatalogError: If the name is taken by a corpus of another folder or other patterns.
         """
-        row = CorpusRow(name=name, root=str(root), include=list(include), live=None, created=datetime.now(UTC))
+        now = datetime.now(UTC)
+        # Counted on from the clock: a corpus removed and entered again must not reuse a number that a running
+        # server still has open as something else.
+        counter = int((now - _EPOCH).total_seconds())
+        row = CorpusRow(name=name, root=str(root), include=list(include), live=None, counter=counter, created=now)
         try:
             with self._writing() as session:
                 session.add(row)

@@ -164,7 +164,7 @@ class Searcher:
         self._lexical = lexical
         self._encoder_for = encoder_for
         self._generations = LiveGenerations(catalog, engine)
-        self._query_vectors: Remembered[tuple[str, str], Vectors] = Remembered(_REMEMBERED_QUERIES)
+        self._query_vectors: Remembered[tuple[Manifest, str], Vectors] = Remembered(_REMEMBERED_QUERIES)
         self._rankings: Remembered[tuple[object, ...], _Ranking] = Remembered(_REMEMBERED_RANKINGS)
         self._counts: Remembered[tuple[object, ...], tuple[FacetCount, ...]] = Remembered(_REMEMBERED_QUERIES)
 
@@ -250,8 +250,11 @@ class Searcher:
 
     def _query_vector(self, manifest: Manifest, query: str) -> Vectors:
         """Unit vector of a query, shape (dim,); the latest ones are remembered, for paging and filtering."""
-        key = (manifest.fingerprint, query)
-        return self._query_vectors.get(key, lambda: self._encoder_for(manifest).encode_queries([query])[0])
+        # By the whole manifest: two indexes of one model may differ in width and arithmetic.
+        key = (manifest, query)
+        return self._query_vectors.get(
+            (manifest, query), lambda: self._encoder_for(manifest).encode_queries([query])[0]
+        )
 
     def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
         """Ask the engine.

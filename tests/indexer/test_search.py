@@ -1,6 +1,7 @@
 """Search: one result per document, pages of one ranking, counts beside the filters."""
 
 import threading
+import time
 
 import pytest
 
@@ -118,3 +119,26 @@ def test_searches_in_many_threads_during_builds_never_fail(books):
     assert failures == []
     readers = books.data / "indexes" / "books" / "readers"
     assert sum(path.is_dir() for path in readers.iterdir()) == 1
+
+
+def test_two_widths_of_one_model_are_kept_apart(books):
+    narrow = books.encoder.resized(8)
+    wide_encoder = books.searcher._encoder_for
+    books.searcher._encoder_for = lambda manifest: narrow if manifest.dim == 8 else wide_encoder(manifest)
+    assert ask(books, "bees", Mode.SEMANTIC).results
+    books.encoder, wide = narrow, books.encoder
+    books.build(fresh=True)
+    assert ask(books, "bees", Mode.SEMANTIC).results
+    books.encoder = wide
+
+
+def test_a_corpus_that_was_removed_and_entered_again_shows_nothing_of_its_past(books, tmp_path):
+    assert ask(books, "honey").results
+    time.sleep(1.1)  # numbers of generations are counted on from the clock, in seconds
+    books.catalog.remove_corpus("books")
+    books.engine.drop_corpus("books")
+    books.root = tmp_path / "other"
+    books.write("bread.txt", "Bread rises, and has no honey in it.")
+    books.catalog.add_corpus("books", books.root)
+    books.build()
+    assert [result.uri for result in ask(books, "honey").results] == ["bread.txt"]
