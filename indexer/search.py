@@ -251,7 +251,6 @@ class Searcher:
     def _query_vector(self, manifest: Manifest, query: str) -> Vectors:
         """Unit vector of a query, shape (dim,); the latest ones are remembered, for paging and filtering."""
         # By the whole manifest: two indexes of one model may differ in width and arithmetic.
-        key = (manifest, query)
         return self._query_vectors.get(
             (manifest, query), lambda: self._encoder_for(manifest).encode_queries([query])[0]
         )
