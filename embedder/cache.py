@@ -10,9 +10,9 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,11 +146,16 @@ class VectorCache:
 class CachedEncoder:
     """An encoder that looks documents up before it encodes them.
 
-    Queries go straight through: they are short, and rarely come twice.
+    Attributes:
+        encoder: The model.
+        cache: Where vectors are looked up and kept.
+        queries: Whether queries are, too. People's queries are short and rarely come twice; those of a training set
+            come every epoch.
     """
 
     encoder: TextEncoder
     cache: VectorCache
+    queries: bool = False
 
     @property
     def name(self) -> str:
@@ -194,7 +199,7 @@ class CachedEncoder:
 
     def resized(self, dim: int) -> "CachedEncoder":
         """The same model and cache at another width."""
-        return CachedEncoder(self.encoder.resized(dim), self.cache)
+        return replace(self, encoder=self.encoder.resized(dim))
 
     def prompt(self, side: Side, task: str = "Retrieval", instruction: str | None = None) -> str:
         """The exact string put before a text."""
@@ -207,19 +212,29 @@ class CachedEncoder:
     def encode_queries(
         self, texts: Sequence[str], *, task: str = "Retrieval", instruction: str | None = None
     ) -> Vectors:
-        """Vectors of queries, shape (N, dim), never cached."""
-        return self.encoder.encode_queries(texts, task=task, instruction=instruction)
+        """Vectors of queries, shape (N, dim); looked up only where ``queries`` says so."""
+        if not self.queries:
+            return self.encoder.encode_queries(texts, task=task, instruction=instruction)
+        wide = self.encoder.resized(self.dims[0])
+        return self._cached(
+            texts,
+            self.encoder.prompt("query", task, instruction),
+            lambda missing: wide.encode_queries(missing, task=task, instruction=instruction),
+        )
 
     def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Vectors of documents, shape (N, dim): from the cache where they are there, else encoded and kept."""
-        check_texts(texts)
+        wide = self.encoder.resized(self.dims[0])
         prompt = self.encoder.prompt("document", task)
+        return self._cached(texts, prompt, lambda missing: wide.encode_documents(missing, task=task))
+
+    def _cached(self, texts: Sequence[str], prompt: str, encode: Callable[[list[str]], Vectors]) -> Vectors:
+        check_texts(texts)
         keys = [self._key(text, prompt) for text in texts]
         known = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            wide = self.encoder.resized(self.dims[0]).encode_documents(list(missing.values()), task=task)
-            fresh = dict(zip(missing, wide, strict=True))
+            fresh = dict(zip(missing, encode(list(missing.values())), strict=True))
             self.cache.put(fresh)
             known |= fresh
         if not keys:

@@ -183,7 +183,8 @@ def save_checkpoint(
     if len(dims) > 1:
         backbone.config.is_matryoshka = True
         backbone.config.matryoshka_dimensions = sorted(dims, reverse=True)
-    backbone.save_pretrained(folder)
+    with _quiet_transformers():
+        backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     modules = [
@@ -221,7 +222,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no load report: what matters of it is checked above and raised."""
+    """No progress bars and no load report: what matters of it is checked and raised."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(40)  # errors only
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

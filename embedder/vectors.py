@@ -22,10 +22,11 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
         mask: ``(B, T)``, 1 for a token, 0 for padding.
 
     Returns:
-        ``(B, D)`` in float32: a sum over hundreds of bfloat16 states would lose its small terms.
+        ``(B, D)`` in float32 (float64 stays): a sum over hundreds of bfloat16 states would lose its small terms.
     """
-    weights = mask.unsqueeze(-1).float()  # (B, T, 1)
-    return (states.float() * weights).sum(1) / weights.sum(1).clamp(min=_EPSILON)
+    precise = states if states.element_size() == 8 else states.float()
+    weights = mask.unsqueeze(-1).to(precise.dtype)  # (B, T, 1)
+    return (precise * weights).sum(1) / weights.sum(1).clamp(min=_EPSILON)
 
 
 def truncate_and_normalize(vectors: Tensor, dim: int | None = None) -> Tensor:

@@ -11,16 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [path for package in ("app", "embedder", "indexer") for path in sorted((ROOT / package).rglob("*.py"))]
+SOURCES = [
+    path for package in ("app", "embedder", "indexer", "trainer") for path in sorted((ROOT / package).rglob("*.py"))
+]
 
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py",),
     "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
-    "torch": ("embedder/", "app/benchmarks/"),
-    "transformers": ("embedder/", "app/benchmarks/"),
-    "sentence_transformers": ("app/benchmarks/",),
+    "torch": ("embedder/", "trainer/", "app/benchmarks/"),
+    "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
+    "sentence_transformers": ("trainer/teachers.py", "app/benchmarks/"),
+    "accelerate": ("trainer/distributed.py",),
+    "datasets": ("trainer/tables.py", "trainer/data.py"),
+    "peft": ("trainer/student.py",),
+    "matplotlib": ("trainer/plots.py",),
     "uvicorn": ("app/cli/serve.py",),
 }
 

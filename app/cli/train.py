@@ -1,0 +1,198 @@
+"""``kalm train``: the stages of a recipe, one by one or all."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.output import console, errors
+from embedder.errors import AppError
+
+commands = typer.Typer(
+    help="Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup.", no_args_is_help=True
+)
+
+Out = Annotated[Path, typer.Option(help="The run folder; the same command goes on with a run that was stopped.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="kalm_v2, kalm_v2_5, nano or tiny.")]
+Data = Annotated[str, typer.Option(help="Folder of training tables; the default is the recipe's own data.")]
+Base = Annotated[str, typer.Option(help="Model to start from: a folder, a hub id or a .gguf file.")]
+Evaluation = Annotated[str, typer.Option(help="Folder of MTEB-shaped tasks to score the model on.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value, inner keys dotted.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mixture, the prompts and the steps, and stop.")]
+
+
+class Unclear(AppError):
+    """Options that leave open what is wanted."""
+
+
+@commands.command()
+def pretrain(
+    out: Out,
+    recipe: RecipeName = "kalm_v2",
+    data: Data = "",
+    base: Base = "",
+    evaluation: Evaluation = "",
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Stage 1: contrastive pre-training on weakly supervised pairs, in-batch negatives only.
+
+    Example: kalm train pretrain --data tables --base models/Qwen2-0.5B --out runs/pretrain
+    """
+    _train("pretrain", _Request(out, recipe, data, base, evaluation, set_ or [], dry_run))
+
+
+@commands.command()
+def finetune(
+    out: Out,
+    base: Base,
+    recipe: RecipeName = "kalm_v2",
+    data: Data = "",
+    evaluation: Evaluation = "",
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Stage 2: fine-tuning with hard negatives, focal weights and online mixing.
+
+    Example: kalm train finetune --base runs/pretrain/model --data tables --out runs/finetune --set batch_size=128
+    """
+    _train("finetune", _Request(out, recipe, data, base, evaluation, set_ or [], dry_run))
+
+
+@commands.command()
+def distill(
+    out: Out,
+    base: Base,
+    recipe: RecipeName = "kalm_v2_5",
+    data: Data = "",
+    evaluation: Evaluation = "",
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Stage 3: contrastive distillation from one teacher or several.
+
+    Example: kalm train distill --recipe tiny --base runs/finetune/model --data tables --out runs/distill
+    """
+    _train("distill", _Request(out, recipe, data, base, evaluation, set_ or [], dry_run))
+
+
+@commands.command()
+def soup(
+    members: Annotated[list[str], typer.Argument(help="Model folders to average.")],
+    out: Out,
+    evaluation: Evaluation = "",
+    set_: Set = None,
+) -> None:
+    """Average finished models, tensor by tensor.
+
+    Example: kalm train soup runs/seed-1/model runs/seed-2/model --out runs/soup --set method=uniform
+    """
+    from trainer.config import SoupConfig, override
+    from trainer.runs import Run
+    from trainer.stages import run_soup
+
+    # Members first: without them other settings may not fit.
+    base = SoupConfig(members=tuple(str(Path(member).resolve()) for member in members), evaluation=evaluation)
+    run = Run.create(out, override(base, set_ or []))
+    _say_where(run_soup(run, command=_typed()))
+
+
+@commands.command(name="all")
+def all_(
+    out: Out,
+    recipe: RecipeName = "tiny",
+    data: Data = "",
+    base: Base = "",
+    evaluation: Evaluation = "",
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """All stages of a recipe. A setting before whose key stands a stage's name is for that stage alone.
+
+    Example: kalm train all --recipe tiny --out runs/tiny
+
+    Example: kalm train all --recipe nano --out runs/nano --set seed=7 --set finetune.batch_size=128
+    """
+    from trainer.recipes import Places, find_recipe
+    from trainer.stages import run_recipe
+
+    found = find_recipe(recipe, Places(data, base, evaluation)).changed(set_ or [])
+    if dry_run:
+        for stage in found.stages:
+            _show_plan(stage)
+        return
+    _say_where(run_recipe(found, out, command=_typed()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What was typed for one stage."""
+
+    out: Path
+    recipe: str
+    data: str
+    base: str
+    evaluation: str
+    assignments: list[str]
+    dry_run: bool
+
+
+def _train(name: str, request: _Request) -> None:
+    from trainer.config import StageConfig, override
+    from trainer.recipes import Places, find_recipe
+    from trainer.runs import Run
+    from trainer.stages import run_stage
+
+    config = find_recipe(request.recipe, Places(request.data, request.base, request.evaluation)).stage(name)
+    assert isinstance(config, StageConfig)  # noqa: S101 - only the soup is another
+    if request.base:
+        config = config.model_copy(update={"base": config.base.model_copy(update={"path": request.base})})
+    config = override(config, request.assignments)
+    if request.dry_run:
+        _show_plan(config)
+        return
+    _say_where(run_stage(Run.create(request.out, config), command=_typed()))
+
+
+def _show_plan(config: object) -> None:
+    """The mixture of a stage as a table, or that it is a soup."""
+    from trainer.config import StageConfig
+    from trainer.dryrun import plan_stage
+
+    if not isinstance(config, StageConfig):
+        console.print("soup: averages the models before it")
+        return
+    plan = plan_stage(config)
+    steps = "steps unknown until the rows are counted" if plan.steps is None else f"{plan.steps:,} steps"
+    console.print(
+        f"{config.name}: {config.base.path or 'the stage before'}, {steps} of {config.batch_size:,} queries, "
+        f"learning rate {config.optimizer.learning_rate:g}, rows as {'declared' if plan.is_declared else 'counted'}"
+    )
+    table = Table("source", "form", "rows", "visits", "weight", "languages", "query prompt", "document prompt")
+    for source in plan.sources:
+        table.add_row(
+            source.source,
+            source.form,
+            _number(source.rows),
+            _number(source.visits),
+            f"{source.weight:g}",
+            " ".join(source.languages),
+            repr(source.query_prompt),
+            repr(source.document_prompt),
+        )
+    console.print(table)
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _say_where(model: Path) -> None:
+    errors.print(f"The model is in {model}; use it with --model or KALM_MODEL={model}.", soft_wrap=True)
+
+
+def _typed() -> str:
+    return " ".join(["kalm", *sys.argv[1:]])

@@ -1,0 +1,1 @@
+"""Builds the embedder: contrastive pre-training, fine-tuning, distillation and soup. Knows the embedder only."""
