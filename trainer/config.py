@@ -209,6 +209,7 @@ class StageConfig(_Frozen):
     """Queries of one step over all processes: each sees all the others' texts."""
     epochs: Positive = 1
     max_steps: Positive | None = None
+    """Steps in all, whatever ``epochs`` says; None goes by the epochs."""
     seed: int = 42
     max_tokens: Positive = 512
     """Longest input the finished checkpoint declares."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from trainer.batches import BatchPlan, SourceSize
-from trainer.config import StageConfig
+from trainer.batches import BatchForm, BatchPlan, SourceSize
+from trainer.config import Source, StageConfig
 from trainer.data import SourceDescription, TrainingData, describe_declared
 
 
@@ -34,13 +34,21 @@ def plan_stage(config: StageConfig) -> StagePlan:
         return _declared(config)
     data = TrainingData.open(config.data, seed=config.seed, negatives_per_query=config.loss.negatives_per_query)
     steps = data.plan(config.batch_size).steps_per_epoch * config.epochs
-    return StagePlan(config, data.describe(), min(steps, config.max_steps or steps), is_declared=False)
+    return StagePlan(config, data.describe(), config.max_steps or steps, is_declared=False)
 
 
 def _declared(config: StageConfig) -> StagePlan:
     described = describe_declared(config.data)
-    if any(source.rows is None for source in described):
+    sizes = [
+        SourceSize(source.name, source.rows, _form(source), source.weight, source.cap)
+        for source in config.data.sources
+        if source.rows is not None
+    ]
+    if not sizes or len(sizes) < len(described):
         return StagePlan(config, described, config.max_steps, is_declared=True)
-    sizes = [SourceSize(source.source, source.rows or 0, "contrastive", source.weight) for source in described]
     steps = BatchPlan(sizes, batch_size=config.batch_size, seed=config.seed).steps_per_epoch * config.epochs
-    return StagePlan(config, described, min(steps, config.max_steps or steps), is_declared=True)
+    return StagePlan(config, described, config.max_steps or steps, is_declared=True)
+
+
+def _form(source: Source) -> BatchForm:
+    return "graded" if source.form == "graded" else "contrastive"

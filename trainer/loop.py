@@ -56,8 +56,7 @@ class Parts:
     @property
     def total_steps(self) -> int:
         """Steps of the whole stage."""
-        planned = self.plan.steps_per_epoch * self.config.epochs
-        return min(planned, self.config.max_steps or planned)
+        return self.config.max_steps or self.plan.steps_per_epoch * self.config.epochs
 
 
 class Loop:

@@ -164,7 +164,7 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
     pretrain = StageConfig(
         name="pretrain",
         base=BackboneConfig(
-            path=places.base or "google/gemma-3-270m", layers=tuple(range(0, 18, 2)), vocabulary=64_000
+            path=places.base or "google/gemma-3-270m", layers=tuple(range(1, 18, 2)), vocabulary=64_000
         ),
         data=places.tables("pretrain", published_pretraining()),
         loss=LossConfig(temperature=0.02, dims=dims, weights=_WEIGHTS[:4]),

@@ -51,38 +51,37 @@ def run_recipe(recipe: Recipe, folder: Path, *, command: str = "") -> Path:
         AppError: If a stage cannot be run.
     """
     earlier: list[Run] = []
-    model = Path()
     for number, config in enumerate(recipe.stages, start=1):
-        run = Run.create(folder / f"{number}-{config.name}", _following(config, earlier))
+        place = folder / f"{number}-{config.name}"
         facts = [found for past in earlier if (found := past.facts())]
-        if isinstance(run.config, SoupConfig):
-            model = run_soup(run, earlier=facts, command=command)
+        following = _following(config, earlier)
+        if isinstance(following, SoupConfig):
+            earlier.append(run_soup(following, place, earlier=facts, command=command))
         else:
-            model = run_stage(run, earlier=facts, command=command)
-        earlier.append(run)
-    return model
+            earlier.append(run_stage(following, place, earlier=facts, command=command))
+    return earlier[-1].model
 
 
-def run_stage(run: Run, *, earlier: Sequence[Facts] = (), command: str = "") -> Path:
-    """Train one stage in its run folder, or go on with it.
+def run_stage(config: StageConfig, folder: Path, *, earlier: Sequence[Facts] = (), command: str = "") -> Run:
+    """Train one stage in a run folder, or go on with it. Every process of a run calls this.
 
     Args:
-        run: Made by ``Run.create``.
+        config: The stage.
+        folder: Made if it is not there.
         earlier: Manifests of the stages before, for the model card.
         command: What was typed.
 
     Returns:
-        The folder of the finished model.
+        The run; its model is finished.
 
     Raises:
         AppError: If something it needs is not there or does not fit; nothing was trained then.
         Stopped: If it was interrupted, after its state was saved.
     """
-    config = run.config
-    assert isinstance(config, StageConfig)  # noqa: S101 - the caller's choice
-    if is_finished(run):
-        return run.model
     processes = Processes(config.runtime.device)
+    run = _shared_run(config, folder, processes)
+    if is_finished(run):
+        return run
     with ExitStack() as stack:
         if processes.is_main:
             stack.enter_context(run.lock())
@@ -99,27 +98,47 @@ def run_stage(run: Run, *, earlier: Sequence[Facts] = (), command: str = "") -> 
             manifest.finish(steps=parts.total_steps)
             write_report(run, earlier)
     processes.wait()
-    return run.model
+    return run
 
 
-def run_soup(run: Run, *, earlier: Sequence[Facts] = (), command: str = "") -> Path:
-    """Average finished checkpoints into a run folder.
+def run_soup(config: SoupConfig, folder: Path, *, earlier: Sequence[Facts] = (), command: str = "") -> Run:
+    """Average finished checkpoints into a run folder; of several processes the first does it.
 
     Args:
-        run: Made by ``Run.create``; its config names the members.
+        config: Names the members.
+        folder: Made if it is not there.
         earlier: Manifests of the stages before, for the model card.
         command: What was typed.
 
     Returns:
-        The folder of the soup.
+        The run; its model is the soup.
 
     Raises:
         BadSoup: If the members do not fit together.
     """
-    config = run.config
-    assert isinstance(config, SoupConfig)  # noqa: S101 - the caller's choice
-    if is_finished(run):
-        return run.model
+    processes = Processes("cpu")
+    run = _shared_run(config, folder, processes)
+    if processes.is_main and not is_finished(run):
+        _cook(run, config, earlier, command)
+    processes.wait()
+    return run
+
+
+def is_finished(run: Run) -> bool:
+    """Whether a run has its model already."""
+    facts = run.facts()
+    return facts is not None and facts.finished is not None and run.model.is_dir()
+
+
+def _shared_run(config: StageConfig | SoupConfig, folder: Path, processes: Processes) -> Run:
+    """The run folder, made by the first process before the others look."""
+    if processes.is_main:
+        Run.create(folder, config)
+    processes.wait()
+    return Run.create(folder, config)
+
+
+def _cook(run: Run, config: SoupConfig, earlier: Sequence[Facts], command: str) -> None:
     with run.lock():
         manifest = run.begin(command=command)
         tasks = load_tasks(Path(config.evaluation), config.evaluation_texts) if config.evaluation else []
@@ -132,13 +151,6 @@ def run_soup(run: Run, *, earlier: Sequence[Facts] = (), command: str = "") -> P
         scores = evaluate(tasks, _encode_with(run.model)) if tasks else {}
         manifest.finish(scores=scores)
         write_report(run, earlier)
-    return run.model
-
-
-def is_finished(run: Run) -> bool:
-    """Whether a run has its model already."""
-    facts = run.facts()
-    return facts is not None and facts.finished is not None and run.model.is_dir()
 
 
 def _following(config: StageConfig | SoupConfig, earlier: Sequence[Run]) -> StageConfig | SoupConfig:

@@ -52,11 +52,12 @@ class Student:
         if config.optimizer.freeze_embeddings:
             backbone.model.get_input_embeddings().requires_grad_(requires_grad=False)
         if config.runtime.gradient_checkpointing:
-            backbone.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            backbone.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         self.model = EmbeddingModel(_adapted(backbone.model, config.lora) if config.lora else backbone.model)
         data = config.data
         self._queries = TextTokenizer(backbone.tokenizer, data.max_query_tokens)
         self._documents = TextTokenizer(backbone.tokenizer, data.max_document_tokens)
+        self._whole = TextTokenizer(backbone.tokenizer, config.max_tokens)
 
     def collator(self) -> Collator:
         """What makes batches for this model."""
@@ -75,12 +76,11 @@ class Student:
     def encode(self, texts: Sequence[str], side: Side, task: str) -> Vectors:
         """Unit vectors ``(N, D)`` for an evaluation, prompted as a user of the finished model would."""
         prompt = wrap(instruction_for(task, side))
-        tokenizer = self._queries if side == "query" else self._documents
         vectors = np.empty((len(texts), self.dims[0]), dtype=np.float32)
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(texts), _WINDOW_TEXTS):
-                window = tokenizer.tokenize([prompt + text for text in texts[start : start + _WINDOW_TEXTS]])
+                window = self._whole.tokenize([prompt + text for text in texts[start : start + _WINDOW_TEXTS]])
                 for chunk in self.chunks([row.ids for row in window]):
                     unit = truncate_and_normalize(self.encode_chunk(chunk)).float().cpu().numpy()
                     vectors[[start + row for row in chunk.rows]] = unit
@@ -103,6 +103,8 @@ class Student:
             state = merge_adapters(state, self._config.lora)
         with torch.device("meta"):  # no memory and no random numbers for weights that are there already
             finished: PreTrainedModel = AutoModel.from_config(self._shape)  # type: ignore[no-untyped-call]
+        if not any(name.startswith("pooler.") for name in state):
+            finished.pooler = None  # an encoder's head for classification, which was never opened
         finished.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
         save_checkpoint(
             folder,

@@ -7,6 +7,7 @@ a text is encoded once however many epochs, runs and students there are; with a 
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from embedder.prompts import instruction_for
 from embedder.protocol import InvalidInput, Side, TextEncoder, TokenSpans, Vectors
 from trainer.config import TeacherConfig
 from trainer.formats import Example
+
+_CACHE_BYTES = 2**60
+"""No bound: were vectors dropped, the teacher would encode them again every epoch."""
 
 
 class NoTeacher(AppError):
@@ -52,7 +56,7 @@ class Teachers:
         Raises:
             AppError: If a model cannot be opened.
         """
-        store = VectorCache(cache)
+        store = VectorCache(cache, _CACHE_BYTES)
         encoders = [CachedEncoder(_open(config, device), store, queries=True) for config in configs]
         return cls(encoders, [frozenset(config.languages) for config in configs])
 
@@ -146,9 +150,9 @@ class ForeignTeacher:
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.max_tokens = int(self._model.max_seq_length or 0)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Of its name and its weights."""
+        """Of its name and its weights; reading them takes a while, and it is asked for with every text."""
         digest = hashlib.blake2b(self.name.encode(), digest_size=8)
         for name, value in self._model.state_dict().items():
             digest.update(f"{name} {value.double().sum().item():.17g}".encode())

@@ -120,8 +120,8 @@ class Sharded:
             reduce_dtype=None if dtype == torch.float64 else torch.float32,
             cast_forward_inputs=False,  # token ids
         )
-        wrapped = [module for module in model.modules() if type(module).__name__.endswith("DecoderLayer")]
-        for module in (*wrapped, model):
+        layers = [layer for stack in model.modules() if isinstance(stack, nn.ModuleList) for layer in stack]
+        for module in (*layers, model):
             sharded = fully_shard(module, mp_policy=policy)
             # The vectors' gradients are already those of the whole batch: what they give is summed, not averaged.
             sharded.set_gradient_divide_factor(1.0)

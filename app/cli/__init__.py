@@ -6,7 +6,7 @@ import sys
 import typer
 
 from app.bootstrap import close_services
-from app.cli import bench, corpus, embed, index, models, search, serve, train
+from app.cli import bench, corpus, embed, index, mine, models, search, serve, train
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -23,6 +23,7 @@ application.add_typer(train.commands, name="train")
 application.add_typer(bench.commands, name="bench")
 application.command()(search.search)
 application.command()(embed.embed)
+application.command()(mine.mine)
 application.command()(models.models)
 application.command()(serve.serve)
 

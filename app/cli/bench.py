@@ -39,3 +39,36 @@ def search(
     from app.benchmarks.searching import bench_search
 
     typer.echo(json.dumps(bench_search(services(), corpus, queries), indent=2))
+
+
+@commands.command()
+def train(
+    texts: Annotated[Path, typer.Option(help="Folder whose documents are trained on.")] = Path("samples"),
+    shape: Annotated[str, typer.Option(help="Shape of the random model: tiny, small or 0.5b.")] = "small",
+    queries: Annotated[int | None, typer.Option(min=1, help="Queries of a step; the shape's own if not given.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=4, help="Tokens of the longest text; the shape's own.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every contestant runs once.")] = 3,
+    lengths: Annotated[str, typer.Option(help="equal: all texts that long; mixed: 16 tokens to that.")] = "equal",
+    batches: Annotated[str, typer.Option(help="More numbers of queries to measure memory at, as 128,512,2048.")] = "",
+    peer_batches: Annotated[bool, typer.Option("--peer-batches", help="Measure the peer at those too.")] = False,
+    recipe_loss: Annotated[
+        bool, typer.Option("--recipe-loss/--plain", help="Our whole loss, or the one the peer has.")
+    ] = False,
+) -> None:
+    """Compare tokens per second and memory of fine-tuning steps, ours and sentence-transformers', on the CPU.
+
+    Example: kalm bench train --shape 0.5b --rounds 3
+    """
+    from app.benchmarks.training import bench_train, training_bench
+
+    wanted = training_bench(
+        shape,
+        queries,
+        tokens,
+        rounds=rounds,
+        lengths=lengths,
+        batches=batches,
+        peer_batches=peer_batches,
+        recipe_loss=recipe_loss,
+    )
+    typer.echo(json.dumps(bench_train(texts, wanted), indent=2))

@@ -1,5 +1,6 @@
 """``kalm train``: the stages of a recipe, one by one or all."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ import typer
 from rich.table import Table
 
 from app.cli.output import console, errors
-from embedder.errors import AppError
 
 commands = typer.Typer(
     help="Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup.", no_args_is_help=True
@@ -22,10 +22,6 @@ Base = Annotated[str, typer.Option(help="Model to start from: a folder, a hub id
 Evaluation = Annotated[str, typer.Option(help="Folder of MTEB-shaped tasks to score the model on.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value, inner keys dotted.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mixture, the prompts and the steps, and stop.")]
-
-
-class Unclear(AppError):
-    """Options that leave open what is wanted."""
 
 
 @commands.command()
@@ -91,13 +87,11 @@ def soup(
     Example: kalm train soup runs/seed-1/model runs/seed-2/model --out runs/soup --set method=uniform
     """
     from trainer.config import SoupConfig, override
-    from trainer.runs import Run
     from trainer.stages import run_soup
 
     # Members first: without them other settings may not fit.
     base = SoupConfig(members=tuple(str(Path(member).resolve()) for member in members), evaluation=evaluation)
-    run = Run.create(out, override(base, set_ or []))
-    _say_where(run_soup(run, command=_typed()))
+    _say_where(run_soup(override(base, set_ or []), out, command=_typed()).model)
 
 
 @commands.command(name="all")
@@ -143,7 +137,6 @@ class _Request:
 def _train(name: str, request: _Request) -> None:
     from trainer.config import StageConfig, override
     from trainer.recipes import Places, find_recipe
-    from trainer.runs import Run
     from trainer.stages import run_stage
 
     config = find_recipe(request.recipe, Places(request.data, request.base, request.evaluation)).stage(name)
@@ -154,7 +147,7 @@ def _train(name: str, request: _Request) -> None:
     if request.dry_run:
         _show_plan(config)
         return
-    _say_where(run_stage(Run.create(request.out, config), command=_typed()))
+    _say_where(run_stage(config, request.out, command=_typed()).model)
 
 
 def _show_plan(config: object) -> None:
@@ -195,4 +188,4 @@ def _say_where(model: Path) -> None:
 
 
 def _typed() -> str:
-    return " ".join(["kalm", *sys.argv[1:]])
+    return shlex.join(["kalm", *sys.argv[1:]])
