@@ -1,5 +1,6 @@
 """The model that learns, between its opening and its finished folder."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ class Student:
             finished: PreTrainedModel = AutoModel.from_config(self._shape)  # type: ignore[no-untyped-call]
         if not any(name.startswith("pooler.") for name in state):
             finished.pooler = None  # an encoder's head for classification, which was never opened
+        for key in ("is_matryoshka", "matryoshka_dimensions"):  # of the model that training started from
+            if hasattr(finished.config, key):
+                delattr(finished.config, key)
         finished.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
         save_checkpoint(
             folder,
@@ -145,7 +149,9 @@ def _adapted(model: PreTrainedModel, config: LoraConfig) -> PreTrainedModel:
         task_type=TaskType.FEATURE_EXTRACTION,
     )
     try:
-        adapted: Any = get_peft_model(model, adapters)
+        with warnings.catch_warnings():  # peft asks transformers by a name that is going away
+            warnings.simplefilter("ignore", FutureWarning)
+            adapted: Any = get_peft_model(model, adapters)
     except ValueError as error:
         wanted = ", ".join(config.targets)
         raise InvalidConfig(f"The setting lora.targets names no layer of the model: {wanted}.") from error

@@ -17,6 +17,7 @@ from torch import Tensor
 from embedder import Embedder
 from embedder.cache import CachedEncoder, VectorCache
 from embedder.errors import AppError
+from embedder.hardware import pick_device
 from embedder.prompts import instruction_for
 from embedder.protocol import InvalidInput, Side, TextEncoder, TokenSpans, Vectors
 from trainer.config import TeacherConfig
@@ -113,7 +114,9 @@ def _teach(encoder: TextEncoder, task: str, examples: Sequence[Example], rows: S
 
 def _open(config: TeacherConfig, device: str) -> TextEncoder:
     if config.engine == "kalm":
-        return Embedder.load(config.model, device=device)
+        # On a CPU "auto" depends on a timing: a run that goes on would be taught other vectors.
+        dtype = "float32" if pick_device(device).type == "cpu" else "auto"
+        return Embedder.load(config.model, device=device, dtype=dtype)
     return ForeignTeacher(config.model, config.query_prompt, device)
 
 

@@ -81,11 +81,12 @@ class Turns:
         self._resident = 0
 
     def ready(self) -> None:
-        """Say that the next line is waited for."""
+        """Say that nothing is computed until the next line comes."""
         self._say({"ready": True})
 
     def begin(self) -> dict[str, int | None]:
         """Wait for a turn; the settings it is to be made with. Ends the process when there are no more."""
+        self.ready()
         line = sys.stdin.readline()
         if not line:
             sys.exit(0)
@@ -154,7 +155,6 @@ def train_ours(job: Job, turns: Turns) -> None:
     student.model.train()
     collate = student.collator()
     examples = list(_examples(job.rows()))
-    turns.ready()
     for queries in job.plan:
         batch = collate(examples[:queries])
         turns.begin()
@@ -228,7 +228,6 @@ def train_sentence_transformers(job: Job, turns: Turns) -> None:
         loss=loss,
         callbacks=[_PeerTurns(turns, loss)],
     )
-    turns.ready()
     trainer.train()
 
 
@@ -275,6 +274,7 @@ def main(job_file: str) -> None:
     job = Job(**json.loads(Path(job_file).read_text(encoding="utf-8")))
     turns = Turns()
     (train_ours if job.contestant == OURS else train_sentence_transformers)(job, turns)
+    turns.ready()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the best round of each counts. All of it is on the CPU.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,22 +17,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import mean
 from typing import Any, Literal
 
 from app.benchmarks.encoding import BenchRefused, _passages
 from app.benchmarks.machine import machine
-from app.benchmarks.peers import (
-    NEGATIVES,
-    OURS,
-    SENTENCE_TRANSFORMERS,
-    TEMPERATURE,
-    Job,
-    can_reset_peak,
-)
+from app.benchmarks.peers import NEGATIVES, OURS, SENTENCE_TRANSFORMERS, TEMPERATURE, Job, can_reset_peak
 from embedder.checkpoint import save_checkpoint
 from embedder.protocol import TokenSpans
 from embedder.tokenization import TextTokenizer
-from trainer.backbones import SHAPES, open_backbone
+from trainer.backbones import open_backbone
 from trainer.config import BackboneConfig, RuntimeConfig
 
 Lengths = Literal["equal", "mixed"]
@@ -47,6 +42,9 @@ _SPARE_TOKENS = 16
 
 _TRIES = 20
 """Texts drawn for each that is needed before the documents are said to be too few."""
+
+_LOSS_TOLERANCE = 0.02
+"""Relative, between two ways of computing the first loss in bfloat16."""
 
 _WARM_UP_QUERIES = 4
 _CALIBRATION_QUERIES = 64
@@ -107,7 +105,7 @@ def bench_train(folder: Path, wanted: TrainingBench) -> dict[str, Any]:
     Raises:
         BenchRefused: If it cannot be made here, or the contestants did not do the same work.
     """
-    _check(wanted)
+    _check_possible()
     with tempfile.TemporaryDirectory() as place, ExitStack() as running:
         lengths = _prepare(Path(place), folder, wanted)
         jobs = _jobs(Path(place), wanted)
@@ -115,13 +113,36 @@ def bench_train(folder: Path, wanted: TrainingBench) -> dict[str, Any]:
         _calibrate(ours, peer, wanted)
         for _ in range(wanted.rounds):
             for contestant in (ours, peer):
-                contestant.steps.append(contestant.step())
+                contestant.rounds.append(contestant.step())
         over_batches = {
             contestant.name: {str(queries): _memory([contestant.step()]) for queries in wanted.batches}
             for contestant in ((ours, peer) if wanted.peer_batches else (ours,))
         }
     _check_same_work(ours, peer, lengths[: wanted.queries * (2 + NEGATIVES)], wanted)
     return _report(wanted, lengths, ours, peer, over_batches)
+
+
+def default_sizes(shape: str) -> tuple[int, int]:
+    """Queries and tokens of a step of a shape.
+
+    Raises:
+        BenchRefused: If there is no such shape.
+    """
+    if shape not in DEFAULT_SIZES:
+        raise BenchRefused(f"There is no shape {shape!r}; there are {', '.join(DEFAULT_SIZES)}.")
+    return DEFAULT_SIZES[shape]
+
+
+def read_batches(text: str) -> tuple[int, ...]:
+    """Numbers with commas between them.
+
+    Raises:
+        BenchRefused: If they are not positive numbers.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise BenchRefused(f"--batches {text} is not a list of numbers of queries; write it as 128,512,2048.")
+    return tuple(int(part) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +167,8 @@ class _Contestant:
         process: It.
         said: What it writes to standard error.
         settings: Its mini-batches.
-        first: Its first step, small and from the common weights.
-        steps: One of each round.
+        made: All its steps; the first is small and from the common weights.
+        rounds: Those that count.
         calibration: Speed and memory with each of the settings tried.
     """
 
@@ -155,19 +176,20 @@ class _Contestant:
     process: "subprocess.Popen[str]"
     said: Path
     settings: Settings = field(default_factory=dict)
-    first: _Step | None = None
-    steps: list[_Step] = field(default_factory=list)
+    made: list[_Step] = field(default_factory=list)
+    rounds: list[_Step] = field(default_factory=list)
     calibration: list[dict[str, Any]] = field(default_factory=list)
 
     def step(self) -> _Step:
-        """Let it make its next step."""
+        """Let it make its next step, and wait until it computes no more."""
         assert self.process.stdin is not None  # noqa: S101 - a pipe, see below
-        try:
-            self.process.stdin.write(json.dumps(self.settings) + "\n")
-            self.process.stdin.flush()
+        try:  # past the buffer, which would be flushed once more when it is closed
+            os.write(self.process.stdin.fileno(), (json.dumps(self.settings) + "\n").encode())
         except BrokenPipeError:
-            pass  # hear() says why
-        return _Step(**self.hear())
+            raise self._ended() from None
+        self.made.append(_Step(**self.hear()))
+        self.hear()  # it has prepared its next batch
+        return self.made[-1]
 
     def hear(self) -> dict[str, Any]:
         """The next line it says.
@@ -178,12 +200,15 @@ class _Contestant:
         assert self.process.stdout is not None  # noqa: S101 - a pipe, see below
         line = self.process.stdout.readline()
         if not line:
-            code = self.process.wait()
-            lines = self.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"exit code {code}, which for -9 means that memory ran out"
-            raise BenchRefused(f"The process of {self.name} ended before its measurement did: {reason}.")
+            raise self._ended()
         heard: dict[str, Any] = json.loads(line)
         return heard
+
+    def _ended(self) -> BenchRefused:
+        code = self.process.wait()
+        lines = self.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        reason = lines[-1].rstrip(".") if lines and code > 0 else f"exit code {code} (-9 means that memory ran out)"
+        return BenchRefused(f"The process of {self.name} ended before its measurement did: {reason}.")
 
 
 @contextmanager
@@ -204,13 +229,8 @@ def _started(job: Job, place: Path) -> Iterator[_Contestant]:
             process.kill()
 
 
-def _check(wanted: TrainingBench) -> None:
+def _check_possible() -> None:
     """Refuse what cannot be measured before any work."""
-    if f"qwen2-{wanted.shape}" not in SHAPES:
-        shapes = ", ".join(shape.removeprefix("qwen2-") for shape in SHAPES)
-        raise BenchRefused(f"There is no shape {wanted.shape!r}; there are {shapes}.")
-    if min(wanted.queries, *wanted.batches, wanted.queries) < 1:
-        raise BenchRefused("A step needs at least one query; give larger --queries and --batches.")
     if not Path("/proc/self/status").exists():
         raise BenchRefused("Memory is read from /proc, which this system does not have; measure on Linux.")
     if not find_spec("sentence_transformers") or not find_spec("datasets"):
@@ -226,7 +246,7 @@ def _prepare(place: Path, folder: Path, wanted: TrainingBench) -> list[int]:
         place / "model", backbone.model, backbone.tokenizer, dims=(width,), max_tokens=wanted.tokens, prompts={}
     )
     per_row = 2 + NEGATIVES
-    rows = max(wanted.queries, *wanted.batches, 1)
+    rows = max((wanted.queries, *wanted.batches))
     texts, lengths = draw_texts(
         passages, TextTokenizer(backbone.tokenizer, wanted.tokens), rows * per_row, wanted.tokens, wanted.lengths
     )
@@ -271,7 +291,8 @@ def draw_texts(
 
 def _mixed_length(random_: random.Random, tokens: int) -> int:
     shortest = min(_SHORTEST, tokens)
-    return round(shortest * (tokens / shortest) ** random_.random())
+    growth: float = (tokens / shortest) ** random_.random()
+    return round(shortest * growth)
 
 
 def _piece(random_: random.Random, text: str, spans: TokenSpans, length: int) -> str:
@@ -282,26 +303,20 @@ def _piece(random_: random.Random, text: str, spans: TokenSpans, length: int) ->
 def _jobs(place: Path, wanted: TrainingBench) -> list[Job]:
     """The same steps for both, but the peer's that choose its mini-batch."""
     rounds, tried = [wanted.queries] * wanted.rounds, [wanted.calibration] * len(wanted.mini_batches())
+    peer_batches = wanted.batches if wanted.peer_batches else ()
     plans = {
         OURS: [wanted.warm_up, *rounds, *wanted.batches],
-        SENTENCE_TRANSFORMERS: [
-            wanted.warm_up,
-            *tried,
-            *rounds,
-            *(wanted.batches if wanted.peer_batches else ()),
-        ],
+        SENTENCE_TRANSFORMERS: [wanted.warm_up, *tried, *rounds, *peer_batches],
     }
     model, texts, scratch = (str(place / name) for name in ("model", "texts.json", "scratch"))
-    return [
-        Job(name, model, texts, plan, wanted.tokens, wanted.recipe_loss, scratch) for name, plan in plans.items()
-    ]
+    return [Job(name, model, texts, plan, wanted.tokens, wanted.recipe_loss, scratch) for name, plan in plans.items()]
 
 
 def _calibrate(ours: _Contestant, peer: _Contestant, wanted: TrainingBench) -> None:
     """The first, small step of each, and the peer's best mini-batch."""
-    ours.first = ours.step()
     ours.settings = {"chunk_tokens": _MINI_BATCH_TOKENS}
-    peer.first = peer.step()
+    for contestant in (ours, peer):
+        contestant.step()
     fastest = 0
     best: Settings = {}
     for settings in wanted.mini_batches():
@@ -315,15 +330,14 @@ def _calibrate(ours: _Contestant, peer: _Contestant, wanted: TrainingBench) -> N
 
 def _check_same_work(ours: _Contestant, peer: _Contestant, lengths: list[int], wanted: TrainingBench) -> None:
     """Refuse a comparison in which one side had less to do."""
-    counts = {ours.name: ours.steps[0].tokens, peer.name: peer.steps[0].tokens, "the texts": sum(lengths)}
+    counts = {ours.name: ours.rounds[0].tokens, peer.name: peer.rounds[0].tokens, "the texts": sum(lengths)}
     if len(set(counts.values())) > 1:
         said = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise BenchRefused(f"The contestants counted different tokens ({said}), so nothing can be compared.")
-    assert ours.first is not None  # noqa: S101 - made before the rounds
-    assert peer.first is not None  # noqa: S101 - made before the rounds
-    if not wanted.recipe_loss and abs(ours.first.loss - peer.first.loss) > 0.02 * abs(peer.first.loss):
+    own, other = ours.made[0].loss, peer.made[0].loss
+    if not wanted.recipe_loss and abs(own - other) > _LOSS_TOLERANCE * other:
         raise BenchRefused(
-            f"The first losses differ (ours {ours.first.loss:.4f}, the peer's {peer.first.loss:.4f}), "
+            f"The first losses differ (ours {own:.4f}, the peer's {other:.4f}), "
             "so the contestants do not train the same model."
         )
 
@@ -341,7 +355,7 @@ def _report(
     over_batches: dict[str, dict[str, dict[str, int]]],
 ) -> dict[str, Any]:
     used = lengths[: wanted.queries * (2 + NEGATIVES)]
-    best = {side.name: max(step.tokens_per_second for step in side.steps) for side in (ours, peer)}
+    best = {side.name: max(step.tokens_per_second for step in side.rounds) for side in (ours, peer)}
     plain = f"InfoNCE at temperature {TEMPERATURE}"
     return {
         "what": f"tokens per second of a fine-tuning step on the CPU, best of {wanted.rounds} interleaved rounds",
@@ -349,12 +363,7 @@ def _report(
         "queries": wanted.queries,
         "texts": len(used),
         "tokens": sum(used),
-        "lengths": {
-            "kind": wanted.lengths,
-            "shortest": min(used),
-            "mean": round(sum(used) / len(used)),
-            "longest": max(used),
-        },
+        "lengths": {"kind": wanted.lengths, "shortest": min(used), "mean": round(mean(used)), "longest": max(used)},
         "precision": "bfloat16 over float32 weights",
         "loss": {OURS: "KaLM-V2's fine-tuning loss" if wanted.recipe_loss else plain, SENTENCE_TRANSFORMERS: plain},
         "contestants": {side.name: _findings(side, best[side.name]) for side in (ours, peer)},
@@ -366,14 +375,13 @@ def _report(
 
 
 def _findings(side: _Contestant, best: int) -> dict[str, Any]:
-    assert side.first is not None  # noqa: S101 - made before the rounds
     tried = {"tried_settings": side.calibration} if side.calibration else {}
     return {
         "settings": side.settings,
         "tokens_per_second": best,
-        **_memory(side.steps),
-        "rounds": [step.tokens_per_second for step in side.steps],
-        "tokens": side.steps[0].tokens,
-        "first_loss": round(side.first.loss, 4),
+        **_memory(side.rounds),
+        "rounds": [step.tokens_per_second for step in side.rounds],
+        "tokens": side.rounds[0].tokens,
+        "first_loss": round(side.made[0].loss, 4),
         **tried,
     }

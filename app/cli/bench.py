@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,7 +48,9 @@ def train(
     queries: Annotated[int | None, typer.Option(min=1, help="Queries of a step; the shape's own if not given.")] = None,
     tokens: Annotated[int | None, typer.Option(min=4, help="Tokens of the longest text; the shape's own.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every contestant runs once.")] = 3,
-    lengths: Annotated[str, typer.Option(help="equal: all texts that long; mixed: 16 tokens to that.")] = "equal",
+    lengths: Annotated[
+        Literal["equal", "mixed"], typer.Option(help="All texts that long, or 16 tokens to that.")
+    ] = "equal",
     batches: Annotated[str, typer.Option(help="More numbers of queries to measure memory at, as 128,512,2048.")] = "",
     peer_batches: Annotated[bool, typer.Option("--peer-batches", help="Measure the peer at those too.")] = False,
     recipe_loss: Annotated[
@@ -59,15 +61,16 @@ def train(
 
     Example: kalm bench train --shape 0.5b --rounds 3
     """
-    from app.benchmarks.training import bench_train, training_bench
+    from app.benchmarks.training import TrainingBench, bench_train, default_sizes, read_batches
 
-    wanted = training_bench(
-        shape,
-        queries,
-        tokens,
+    own_queries, own_tokens = default_sizes(shape)
+    wanted = TrainingBench(
+        shape=shape,
+        queries=queries or own_queries,
+        tokens=tokens or own_tokens,
         rounds=rounds,
         lengths=lengths,
-        batches=batches,
+        batches=read_batches(batches),
         peer_batches=peer_batches,
         recipe_loss=recipe_loss,
     )

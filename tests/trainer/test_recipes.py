@@ -156,8 +156,10 @@ def test_a_declared_plan_counts_weights_caps_and_epochs():
     assert plan.steps == 154
     assert plan_stage(config(sources, epochs=2)).steps == 308
     assert plan_stage(config(sources, epochs=2, max_steps=7)).steps == 7
-    assert plan.sources[3].query_prompt == plan.sources[3].document_prompt == (
-        "Instruct: Retrieve semantically similar text \n Query: "
+    assert (
+        plan.sources[3].query_prompt
+        == plan.sources[3].document_prompt
+        == ("Instruct: Retrieve semantically similar text \n Query: ")
     )
 
 
@@ -183,8 +185,10 @@ def test_tables_in_the_published_schema_are_counted(tmp_path, monkeypatch):
             "relevance": [0.5] * rows,
         }
         pq.write_table(pa.table(table), tmp_path / "data" / name / "train.parquet")
-    settings = ['data.sources=[{"name": "nq", "path": "nq", "instruction": ""},'
-                ' {"name": "t2", "path": "T2Ranking", "instruction": "", "weight": 2, "cap": 10}]']
+    settings = [
+        'data.sources=[{"name": "nq", "path": "nq", "instruction": ""},'
+        ' {"name": "t2", "path": "T2Ranking", "instruction": "", "weight": 2, "cap": 10}]'
+    ]
     recipe = kalm_v2(Places(data=str(tmp_path / "data")))
     plan = plan_stage(recipe.changed(["batch_size=5", "epochs=2", *settings]).stage("finetune"))
     assert not plan.is_declared
