@@ -46,6 +46,11 @@ class Columns:
     score: str | None
 
     @property
+    def is_published(self) -> bool:
+        """Whether these are the columns of the published KaLM sets, whose queries have their instruction in them."""
+        return (self.query, self.positive, self.negative) == ("query", "pos", "neg")
+
+    @property
     def names(self) -> list[str]:
         """All that are read, in the table's terms."""
         found = (self.query, self.positive, self.negative, self.label, self.score)
@@ -87,12 +92,14 @@ def with_metadata(source: Source, metadata: dict[str, str], columns: Columns) ->
     """The source with what its table says of itself where the configuration is silent.
 
     The table's ``task`` decides where the source has no instruction and the task that sources have by default;
-    weakly supervised pairs go bare.
+    weakly supervised pairs go bare, and so do rows of the published sets, which are prompted already.
     """
     task = metadata.get("task", "").lower()
     silent = source.instruction is None and source.task == Source.model_fields["task"].default
     changes: dict[str, Any] = {}
     if silent and task.startswith("weak"):
+        changes["instruction"] = ""
+    elif silent and columns.is_published:
         changes["instruction"] = ""
     elif silent and task in _TASKS:
         changes["task"] = _TASKS[task]

@@ -53,7 +53,7 @@ class Student:
         if config.optimizer.freeze_embeddings:
             backbone.model.get_input_embeddings().requires_grad_(requires_grad=False)
         if config.runtime.gradient_checkpointing:
-            backbone.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            backbone.model.activation_checkpointing_enable({"use_reentrant": False})
         self.model = EmbeddingModel(_adapted(backbone.model, config.lora) if config.lora else backbone.model)
         data = config.data
         self._queries = TextTokenizer(backbone.tokenizer, data.max_query_tokens)
@@ -104,8 +104,8 @@ class Student:
             state = merge_adapters(state, self._config.lora)
         with torch.device("meta"):  # no memory and no random numbers for weights that are there already
             finished: PreTrainedModel = AutoModel.from_config(self._shape)  # type: ignore[no-untyped-call]
-        if not any(name.startswith("pooler.") for name in state):
-            finished.pooler = None  # an encoder's head for classification, which was never opened
+        if hasattr(finished, "pooler") and not any(name.startswith("pooler.") for name in state):
+            finished.register_module("pooler", None)  # an encoder's head for classification, which was never opened
         for key in ("is_matryoshka", "matryoshka_dimensions"):  # of the model that training started from
             if hasattr(finished.config, key):
                 delattr(finished.config, key)

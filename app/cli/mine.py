@@ -40,8 +40,8 @@ def mine(
 
     Example: kalm mine pairs.parquet --out mined.parquet --model kalm-v2.5
     """
-    from app.services.mining import RememberingEncoder, mine_table
-    from embedder.cache import VectorCache
+    from app.services.mining import mine_table
+    from embedder.cache import CachedEncoder, VectorCache
     from embedder.encoder import Embedder
     from trainer.mining import MiningSettings, check_files
 
@@ -56,7 +56,7 @@ def mine(
     check_files(table, out, pool, force=force)  # before a model is loaded
     kept = load_settings()
     cache = VectorCache(kept.data_dir / "vectors.sqlite", max_bytes=int(kept.cache_gigabytes * 2**30))
-    encoder = RememberingEncoder(Embedder.load(model or kept.model, dtype=dtype), cache)
+    encoder = CachedEncoder(Embedder.load(model or kept.model, dtype=dtype), cache, queries=True)
     report = mine_table(table, out, encoder, settings, pool=pool, search=search, progress=_Lines(), force=force)
     errors.print(
         f"{report.rows - report.dropped:,} of {report.rows:,} rows written to {out} ({report.dropped:,} dropped by the "

@@ -159,9 +159,9 @@ def _show_plan(config: object) -> None:
         console.print("soup: averages the models before it")
         return
     plan = plan_stage(config)
-    steps = "steps unknown until the rows are counted" if plan.steps is None else f"{plan.steps:,} steps"
+    steps = "steps unknown until the rows are counted" if plan.steps is None else f"steps: {plan.steps:,}"
     console.print(
-        f"{config.name}: {config.base.path or 'the stage before'}, {steps} of {config.batch_size:,} queries, "
+        f"{config.name}: {config.base.path or 'the stage before'}, {steps}, queries of a step: {config.batch_size:,}, "
         f"learning rate {config.optimizer.learning_rate:g}, rows as {'declared' if plan.is_declared else 'counted'}"
     )
     table = Table("source", "form", "rows", "visits", "weight", "languages", "query prompt", "document prompt")

@@ -2,9 +2,7 @@
 
 import tempfile
 import uuid
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +10,6 @@ import numpy as np
 
 from embedder.cache import CachedEncoder
 from embedder.protocol import Vectors
-from embedder.vectors import narrow
 from indexer.edge_store import EdgeEngine
 from indexer.lexical import SparseVector
 from indexer.store import Point, Query, VectorStore
@@ -27,29 +24,6 @@ _NO_TERMS = SparseVector((), ())
 
 SearchKind = Literal["auto", "exact", "index"]
 """How candidates are found; ``auto`` compares exactly while that is quick."""
-
-
-@dataclass(frozen=True, slots=True)
-class RememberingEncoder(CachedEncoder):
-    """A cached encoder that remembers queries too: those of a training table come again with every mining run."""
-
-    def encode_queries(
-        self, texts: Sequence[str], *, task: str = "Retrieval", instruction: str | None = None
-    ) -> Vectors:
-        """Vectors of queries, shape (N, dim): from the cache where they are there, else encoded and kept."""
-        prompt = self.encoder.prompt("query", task, instruction)
-        keys = [self._key(text, prompt) for text in texts]
-        known = self.cache.get(list(dict.fromkeys(keys)))
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            widest = self.encoder.resized(self.dims[0])
-            vectors = widest.encode_queries(list(missing.values()), task=task, instruction=instruction)
-            fresh = dict(zip(missing, vectors, strict=True))
-            self.cache.put(fresh)
-            known |= fresh
-        if not keys:
-            return np.empty((0, self.dim), dtype=np.float32)
-        return narrow(np.stack([known[key] for key in keys]), self.dim)
 
 
 class EdgeNeighbours:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.services.mining import EdgeNeighbours, RememberingEncoder
-from embedder.cache import VectorCache
+from app.services.mining import EdgeNeighbours
+from embedder.cache import CachedEncoder, VectorCache
 from trainer.neighbours import ExactSearch
 
 WORDS = "bees honey river fox dog hole sky stone 长江 蜜蜂 文字 向量".split()
@@ -82,7 +82,7 @@ def test_a_second_run_encodes_nothing(tmp_path, tiny_model):
     from embedder import Embedder
 
     encoder = Embedder.load(str(tiny_model))
-    remembering = RememberingEncoder(encoder, VectorCache(tmp_path / "vectors.sqlite"))
+    remembering = CachedEncoder(encoder, VectorCache(tmp_path / "vectors.sqlite"), queries=True)
     texts = ["bees", "honey", "bees"]
     first = remembering.encode_queries(texts), remembering.encode_documents(texts)
     used = encoder.usage.texts
