@@ -71,6 +71,7 @@ class OpenSource:
             languages=frozenset(source.languages),
             form="graded" if form == "graded" else "contrastive",
             task=source.task,
+            instruction=source.instruction,
         )
         self._table = dataset.with_format("arrow")
         self._queries = self._table.select_columns([columns.query])

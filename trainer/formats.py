@@ -35,6 +35,8 @@ class SourceInfo:
     form: BatchForm
     task: str
     """MTEB task type or name, by which a teacher prompts the same texts."""
+    instruction: str | None = None
+    """What the query is told instead of the task's; empty where the texts go bare or are prompted already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,8 @@ def kalm_v2(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "export_checkpoints": True,
         }
     )
-    return Recipe("kalm_v2", "KaLM-Embedding-V2: Qwen2-0.5B, published data", (pretrain, finetune, SoupConfig()))
+    soup = SoupConfig(evaluation=places.evaluation)
+    return Recipe("kalm_v2", "KaLM-Embedding-V2: Qwen2-0.5B, published data", (pretrain, finetune, soup))
 
 
 def kalm_v2_5(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
@@ -190,16 +191,17 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "teachers": (TeacherConfig(model="minilm-standin", languages=("en",)),),
         }
     )
-    return Recipe("nano", "a small bilingual model from a cut decoder", (pretrain, finetune, distill, SoupConfig()))
+    soup = SoupConfig(evaluation=places.evaluation)
+    return Recipe("nano", "a small bilingual model from a cut decoder", (pretrain, finetune, distill, soup))
 
 
 def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
     """Every stage in minutes on two cores, on the sample articles: shows that all works, not that it is good."""
-    data = DataConfig(root=places.data or "articles:samples", max_query_tokens=64, max_document_tokens=128)
+    articles = DataConfig(root="articles:samples", max_query_tokens=64, max_document_tokens=128)
     pretrain = StageConfig(
         name="pretrain",
         base=BackboneConfig(path=places.base or "random:qwen2-tiny"),
-        data=data,
+        data=places.tables("pretrain", articles),
         loss=LossConfig(temperature=0.05, dims=(64, 32, 16), weights=_WEIGHTS[:3]),
         optimizer=OptimizerConfig(learning_rate=2e-3),
         runtime=RuntimeConfig(precision="float32"),
@@ -213,6 +215,7 @@ def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
         update={
             "name": "finetune",
             "base": BackboneConfig(),
+            "data": places.tables("finetune", articles),
             "loss": _with_hard_negatives(pretrain.loss, temperature=0.05),
             "optimizer": OptimizerConfig(learning_rate=1e-3),
             "batch_size": 32,
@@ -228,7 +231,8 @@ def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "export_checkpoints": True,
         }
     )
-    return Recipe("tiny", "all stages in minutes on the samples", (pretrain, finetune, distill, SoupConfig()))
+    soup = SoupConfig(evaluation=places.evaluation)
+    return Recipe("tiny", "all stages in minutes on the samples", (pretrain, finetune, distill, soup))
 
 
 RECIPES: Mapping[str, Callable[[Places], Recipe]] = {

@@ -90,18 +90,30 @@ class Teachers:
         """
         numbers = [self.teacher_of(example.source.languages) for example in examples]
         taught = np.zeros((len(examples), 2 + negatives_per_query, self._width), dtype=np.float32)
-        for task in {example.source.task for example in examples}:
-            for number, encoder in enumerate(self._encoders):
-                rows = [i for i, example in enumerate(examples) if numbers[i] == number and example.source.task == task]
-                _teach(encoder, task, [examples[row] for row in rows], rows, taught)
+        groups: dict[tuple[int, str, str | None], list[int]] = {}
+        for row, (number, example) in enumerate(zip(numbers, examples, strict=True)):
+            groups.setdefault((number, example.source.task, example.source.instruction), []).append(row)
+        for (number, task, instruction), rows in groups.items():
+            if number >= 0:
+                _teach(self._encoders[number], task, instruction, [examples[row] for row in rows], rows, taught)
         return torch.tensor(numbers), torch.from_numpy(taught)
 
 
-def _teach(encoder: TextEncoder, task: str, examples: Sequence[Example], rows: Sequence[int], out: Vectors) -> None:
+def _teach(
+    encoder: TextEncoder,
+    task: str,
+    instruction: str | None,
+    examples: Sequence[Example],
+    rows: Sequence[int],
+    out: Vectors,
+) -> None:
     """Write one teacher's vectors of some rows into ``out``, shape (B, 2 + M, E)."""
-    if not rows:
-        return
-    out[rows, 0, : encoder.dim] = encoder.encode_queries([example.query for example in examples], task=task)
+    queries = [example.query for example in examples]
+    if instruction == "":  # bare, or prompted in the rows: as documents are
+        out[rows, 0, : encoder.dim] = encoder.encode_documents(queries)
+        task = "Retrieval"
+    else:
+        out[rows, 0, : encoder.dim] = encoder.encode_queries(queries, task=task, instruction=instruction)
     places, texts = [], []
     for row, example in zip(rows, examples, strict=True):
         for column, text in enumerate((example.positive, *example.negatives), start=1):
