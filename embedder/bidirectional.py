@@ -33,6 +33,7 @@ class CanaryFailed(AppError):
 def make_bidirectional(backbone: PreTrainedModel) -> PreTrainedModel:
     """Let every token of a decoder see every other; returns the same model."""
     backbone.config.is_causal = False
+    backbone.config.use_cache = False  # of keys and values, for generation
     for module in backbone.modules():
         if hasattr(module, "is_causal"):  # read by flash attention where the mask is left out
             setattr(module, "is_causal", False)  # noqa: B010 - not declared on nn.Module

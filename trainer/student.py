@@ -12,6 +12,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from embedder import Embedder
 from embedder.checkpoint import save_checkpoint
+from embedder.hardware import pick_device
 from embedder.model import EmbeddingModel
 from embedder.prompts import instruction_for, wrap
 from embedder.protocol import Side, Vectors
@@ -20,6 +21,7 @@ from embedder.vectors import truncate_and_normalize
 from trainer.backbones import Backbone
 from trainer.collate import Chunk, Collator, make_chunks
 from trainer.config import InvalidConfig, LoraConfig, StageConfig
+from trainer.kernels import speed_up
 
 _PREFIX = "backbone."
 _WINDOW_TEXTS = 4096
@@ -54,6 +56,8 @@ class Student:
             backbone.model.get_input_embeddings().requires_grad_(requires_grad=False)
         if config.runtime.gradient_checkpointing:
             backbone.model.activation_checkpointing_enable({"use_reentrant": False})
+        if pick_device(config.runtime.device).type == "cpu":
+            speed_up(backbone.model)
         self.model = EmbeddingModel(_adapted(backbone.model, config.lora) if config.lora else backbone.model)
         data = config.data
         self._queries = TextTokenizer(backbone.tokenizer, data.max_query_tokens)
