@@ -114,7 +114,7 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         if checkpoint.is_decoder:
             config.is_causal = False
-        with _quiet_transformers():
+        with quiet_transformers():
             backbone, report = AutoModel.from_pretrained(
                 checkpoint.folder,
                 config=config,
@@ -183,7 +183,7 @@ def save_checkpoint(
     if len(dims) > 1:
         backbone.config.is_matryoshka = True
         backbone.config.matryoshka_dimensions = sorted(dims, reverse=True)
-    with _quiet_transformers():
+    with quiet_transformers():
         backbone.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
@@ -221,7 +221,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bars and no load report: what matters of it is checked and raised."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(40)  # errors only

@@ -25,7 +25,7 @@ from transformers import (
 
 from embedder.bidirectional import check_attention, make_bidirectional
 from embedder.catalogue import locate
-from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint
+from embedder.checkpoint import load_backbone, load_tokenizer, quiet_transformers, read_checkpoint
 from embedder.errors import AppError
 from embedder.tokenization import clean
 from trainer.config import BackboneConfig
@@ -63,6 +63,7 @@ class Backbone:
         origin: What it was opened by.
         licence: As its source states it; empty where it does not.
         notes: What was done to it, a sentence each, for the model card.
+        hub_id: Its name on the Hugging Face hub, if that is where it is from.
     """
 
     model: PreTrainedModel
@@ -71,6 +72,7 @@ class Backbone:
     origin: str
     licence: str = ""
     notes: tuple[str, ...] = ()
+    hub_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,10 @@ def _open(path: str, texts: Callable[[], Iterable[str]] | None) -> Backbone:
     entry = location.published or location.packaged
     model = load_backbone(read_checkpoint(location.folder), torch.float32)
     tokenizer = _fitting(load_tokenizer(location.folder), model, location.name)
-    return Backbone(model, tokenizer, location.name, location.source, entry.licence if entry else "")
+    is_on_hub = not Path(location.source).is_dir() and "/" in location.source
+    hub_id = location.published.repository if location.published else location.source if is_on_hub else ""
+    licence = entry.licence if entry else ""
+    return Backbone(model, tokenizer, location.name, location.source, licence, hub_id=hub_id)
 
 
 def _from_gguf(path: Path) -> Backbone:
@@ -232,14 +237,15 @@ def _from_gguf(path: Path) -> Backbone:
         tokenizer = AutoTokenizer.from_pretrained(path.parent, **options)
         config = AutoConfig.from_pretrained(path.parent, **options)
         config.is_causal = False
-        model, report = AutoModel.from_pretrained(
-            path.parent,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **options,
-        )
+        with quiet_transformers():
+            model, report = AutoModel.from_pretrained(
+                path.parent,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                **options,
+            )
     except ImportError as error:
         raise UnusableBackbone(
             f"Reading {path.name} needs more packages; run pip install 'kalm-retrieval[train]'."

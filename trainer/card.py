@@ -95,6 +95,7 @@ def _what_it_is(manifests: Sequence[Facts]) -> str:
     stages = ", ".join(facts.stage for facts in manifests)
     sentences = ["A text embedding model: the dot product of two of its vectors, which have length 1, is their cosine."]
     sentences.append(f"Made {f'from {_text(start)} ' if start else ''}in these stages: {stages}.")
+    sentences += [_text(note) for facts in manifests for note in facts.base_notes]
     if trained:
         sentences.append(f"Its longest input is {trained.config['max_tokens']:,} tokens.")
         if dims := trained.config["loss"]["dims"]:

@@ -290,7 +290,8 @@ def read_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise InvalidConfig(f"The setting {where or 'given'} cannot be used: {reason}.") from error
+        subject = f"The setting {where} cannot be used" if where else "The settings do not go together"
+        raise InvalidConfig(f"{subject}: {reason}.") from error
 
 
 def _assign(values: Any, key: str, value: object) -> None:  # noqa: ANN401 - nested JSON
@@ -299,6 +300,8 @@ def _assign(values: Any, key: str, value: object) -> None:  # noqa: ANN401 - nes
     for part in path:
         inner = inner.get(part) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
+        if path and isinstance(values, dict) and values.get(path[0], ...) is None:
+            raise InvalidConfig(f"There is no {path[0]} to set {key!r} of; set it whole, as {path[0]}={{...}}.")
         known = ", ".join(sorted(inner)) if isinstance(inner, dict) else ", ".join(sorted(values))
         raise InvalidConfig(f"There is no setting {key!r}; there are {known}.")
     inner[last] = value

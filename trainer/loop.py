@@ -19,14 +19,14 @@ from trainer.batches import BatchPlan
 from trainer.collate import TextBatch
 from trainer.config import OptimizerConfig, StageConfig
 from trainer.data import TrainingData
-from trainer.distributed import Processes, shared_gradient
+from trainer.distributed import Processes
 from trainer.draws import derive
 from trainer.evaluation import deal, evaluate
 from trainer.formats import Example
-from trainer.gradcache import cached_backward
 from trainer.objective import Objective
 from trainer.recorder import Recorder, StepFacts
 from trainer.runs import Run
+from trainer.step import add_gradient
 from trainer.student import Student
 from trainer.tasks import Task
 from trainer.teachers import Teachers
@@ -118,29 +118,14 @@ class Loop:
             teachers, taught = parts.teachers.teach(examples, parts.config.loss.negatives_per_query)
             layout = replace(layout, teachers=teachers, taught=taught)
         layout = layout.to(parts.processes.device)
-        chunks = parts.student.chunks(batch.ids)
-        if parts.config.runtime.strategy == "fsdp2":  # every forward pass takes all processes
-            chunks = parts.student.chunks(batch.ids, at_least=parts.processes.most(len(chunks)))
-        order = torch.tensor([row for chunk in chunks for row in chunk.rows], device=parts.processes.device)
-        losses = hardness = order.new_zeros(0)
-
-        def gradient_of(vectors: Tensor) -> Tensor:
-            nonlocal losses, hardness
-            in_place = torch.empty_like(vectors)
-            in_place[order] = vectors
-            gradient, losses, hardness = shared_gradient(
-                self._objective, in_place, layout, parts.processes, cross_device=parts.config.loss.cross_device
-            )
-            return gradient[order]
-
-        cached_backward(parts.student.encode_chunk, chunks, gradient_of)
+        found = add_gradient(parts.student, self._objective, batch.ids, layout, parts.processes, parts.config)
         norm = parts.weights.step(learning_rate(step, parts.total_steps, parts.config.optimizer))
         return StepFacts(
             sources=batch.sources,
-            losses=losses.tolist(),
-            hardness=float(hardness.mean()),
+            losses=found.losses.tolist(),
+            hardness=float(found.hardness.mean()),
             tokens=batch.tokens,
-            padded_tokens=sum(chunk.input_ids.numel() for chunk in chunks),
+            padded_tokens=found.padded_tokens,
             gradient_norm=norm,
             seconds=time.perf_counter() - began,
         )

@@ -64,6 +64,8 @@ class Facts(_Frozen):
     base_model: str
     """Hub id of the model the first stage started from; empty if it has none."""
     base_licence: str
+    base_notes: tuple[str, ...] = ()
+    """What was done to that model before the stage began, a sentence each."""
     sources: tuple[SourceFacts, ...]
     digests: dict[str, str]
     """Digest of the data by source."""
@@ -142,6 +144,9 @@ class Run:
         if (folder / "config.json").is_file():
             found = cls.open(folder)
             difference = _first_difference(_dump(found.config), _dump(config))
+            if difference is not None and found.facts() is None:  # it was refused before it began: nothing hangs on it
+                write_json(folder / "config.json", _dump(config))
+                return cls(folder, config)
             if difference is not None:
                 key, there, wanted = difference
                 raise UnusableRun(
@@ -201,6 +206,7 @@ class Run:
         command: str = "",
         base_model: str = "",
         base_licence: str = "",
+        base_notes: Sequence[str] = (),
     ) -> Manifest:
         """Start the manifest, or go on with the one there is. Call it under the lock.
 
@@ -211,6 +217,7 @@ class Run:
             command: What was typed.
             base_model: Hub id of the model at the start of all stages.
             base_licence: Its licence.
+            base_notes: What was done to the model the stage starts from.
 
         Raises:
             UnusableRun: If the manifest cannot be read or the data is not that of the first start.
@@ -224,6 +231,7 @@ class Run:
             command=command,
             base_model=base_model,
             base_licence=base_licence,
+            base_notes=tuple(base_notes),
             sources=tuple(sources),
             digests=dict(digests or {}),
             code=code(),

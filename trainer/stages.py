@@ -32,8 +32,9 @@ from trainer.weights import prepare_weights
 _VOCABULARY_TEXTS = 500_000
 """Texts of the stage that decide which tokens are kept: frequencies no longer move after them."""
 
-_STATE_BYTES = 12
-"""Of a checkpoint, per parameter: a float32 weight and AdamW's two moments."""
+_WEIGHT_BYTES = 4
+_MOMENT_BYTES = 8
+"""AdamW's two, of a parameter that learns."""
 
 
 def run_recipe(recipe: Recipe, folder: Path, *, command: str = "") -> Path:
@@ -184,9 +185,12 @@ def _open_parts(run: Run, config: StageConfig, data: TrainingData, processes: Pr
 
 
 def _check_disk(run: Run, config: StageConfig, student: Student) -> None:
-    """Room for the checkpoints that are kept, one more while it is written, and the finished model."""
-    parameters = sum(parameter.numel() for parameter in student.model.parameters())
-    needed = parameters * (_STATE_BYTES * (config.checkpoints_kept + 1) + 4)
+    """Room for the checkpoints that are kept, one more while it is written, and the finished models."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in student.model.parameters()]
+    model = sum(_WEIGHT_BYTES * size for size, _ in sizes)
+    state = model + sum(_MOMENT_BYTES * size for size, learns in sizes if learns)
+    models = config.checkpoints_kept if config.export_checkpoints else 1
+    needed = state * (config.checkpoints_kept + 1) + model * models
     there = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(run.folder).free
     if free + there < needed:
@@ -212,8 +216,9 @@ def _begin(run: Run, data: TrainingData, backbone: Backbone, processes: Processe
         digests=data.digests(),
         world_size=processes.world,
         command=command,
-        base_model=backbone.name,
+        base_model=backbone.hub_id,
         base_licence=backbone.licence,
+        base_notes=backbone.notes,
     )
 
 
@@ -267,7 +272,7 @@ def _stopped_by_signals(loop: Loop) -> Iterator[None]:
 
 
 def _encode_with(folder: Path) -> Encode:
-    encoder = Embedder.load(str(folder))
+    encoder = Embedder.load(str(folder), dtype="float32")  # "auto" goes by a timing, and a choice hangs on the scores
 
     def encode(texts: Sequence[str], side: Side, task: str) -> Vectors:
         of_side = encoder.encode_queries if side == "query" else encoder.encode_documents

@@ -46,7 +46,7 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int) -> dict[str
     Raises:
         BenchRefused: If there are no texts, or sentence-transformers is not installed.
     """
-    passages = _passages(folder)
+    passages = passages_of(folder)
     with _model_folder(model, passages) as place:
         ours = Embedder.load(str(place), max_tokens=_MAX_TOKENS)
         texts, lengths = _mixed_lengths(passages, ours, tokens)
@@ -125,7 +125,7 @@ def _model_folder(model: str, passages: list[str]) -> Iterator[Path]:
         yield place
 
 
-def _passages(folder: Path) -> list[str]:
+def passages_of(folder: Path) -> list[str]:
     """Text of every readable document of a folder."""
     found = find_files(Corpus("bench", folder.resolve(), (), None)) if folder.exists() else {}
     texts: list[str] = []

@@ -16,17 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
 from trainer.backbones import open_backbone
 from trainer.config import BackboneConfig, DataConfig, LossConfig, OptimizerConfig, RuntimeConfig, StageConfig
-from trainer.distributed import Processes, shared_gradient
+from trainer.distributed import Processes
 from trainer.formats import Example, SourceInfo
-from trainer.gradcache import cached_backward
 from trainer.objective import Objective
 from trainer.recipes import kalm_v2
+from trainer.step import add_gradient
 from trainer.student import Student
 from trainer.weights import prepare_weights
 
@@ -158,20 +157,9 @@ def train_ours(job: Job, turns: Turns) -> None:
     for queries in job.plan:
         batch = collate(examples[:queries])
         turns.begin()
-        chunks = student.chunks(batch.ids)
-        order = torch.tensor([row for chunk in chunks for row in chunk.rows])
-        losses: list[float] = []
-
-        def gradient_of(vectors: Tensor) -> Tensor:
-            in_place = torch.empty_like(vectors)
-            in_place[order] = vectors  # noqa: B023 - called within this turn
-            gradient, found, _ = shared_gradient(objective, in_place, batch.layout, processes)  # noqa: B023
-            losses.extend(found.tolist())  # noqa: B023
-            return gradient[order]  # noqa: B023
-
-        cached_backward(student.encode_chunk, chunks, gradient_of)
+        losses = add_gradient(student, objective, batch.ids, batch.layout, processes, config).losses
         weights.step(LEARNING_RATE)
-        turns.end(batch.tokens, sum(losses) / len(losses))
+        turns.end(batch.tokens, float(losses.mean()))
 
 
 def loss_config(width: int, *, recipe: bool) -> LossConfig:

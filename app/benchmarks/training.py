@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
-from app.benchmarks.encoding import BenchRefused, _passages
+from app.benchmarks.encoding import BenchRefused, passages_of
 from app.benchmarks.machine import machine
 from app.benchmarks.peers import NEGATIVES, OURS, SENTENCE_TRANSFORMERS, TEMPERATURE, Job, can_reset_peak
 from embedder.checkpoint import save_checkpoint
@@ -239,7 +239,7 @@ def _check_possible() -> None:
 
 def _prepare(place: Path, folder: Path, wanted: TrainingBench) -> list[int]:
     """Write the weights and the texts all contestants open; tokens of each text, row by row."""
-    passages = _passages(folder)
+    passages = passages_of(folder)
     backbone = open_backbone(BackboneConfig(path=f"random:qwen2-{wanted.shape}"), texts=lambda: passages)
     width = backbone.model.config.hidden_size
     save_checkpoint(

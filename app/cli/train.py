@@ -184,6 +184,10 @@ def _number(value: int | None) -> str:
 
 
 def _say_where(model: Path) -> None:
+    from trainer.distributed import Processes
+
+    if not Processes("cpu").is_main:
+        return
     errors.print(f"The model is in {model}; use it with --model or KALM_MODEL={model}.", soft_wrap=True)
 
 

@@ -50,13 +50,13 @@ def test_a_soup_is_a_run(tmp_path):
     ],
 )
 def test_another_run_is_refused_by_its_first_difference(tmp_path, change, said):
-    Run.create(tmp_path, CONFIG)
+    Run.create(tmp_path, CONFIG).begin()
     with pytest.raises(UnusableRun, match=said):
         Run.create(tmp_path, override(CONFIG, [change]))
 
 
 def test_a_difference_inside_a_list_is_named(tmp_path):
-    Run.create(tmp_path, CONFIG)
+    Run.create(tmp_path, CONFIG).begin()
     a, b = CONFIG.data.sources
     sources = (a, b.model_copy(update={"weight": 2.0}))
     with pytest.raises(UnusableRun, match=r"data\.sources\.1\.weight = 1\.0 and not 2\.0;"):
@@ -64,9 +64,16 @@ def test_a_difference_inside_a_list_is_named(tmp_path):
 
 
 def test_a_soup_is_not_a_stage(tmp_path):
-    Run.create(tmp_path, SoupConfig())
+    Run.create(tmp_path, SoupConfig()).begin()
     with pytest.raises(UnusableRun, match='name = "soup" and not "finetune"'):
         Run.create(tmp_path, CONFIG)
+
+
+def test_settings_that_were_refused_before_the_run_began_can_be_corrected(tmp_path):
+    Run.create(tmp_path, CONFIG)
+    corrected = override(CONFIG, ["max_steps=3"])
+    assert Run.create(tmp_path, corrected).config == corrected
+    assert Run.open(tmp_path).config == corrected
 
 
 def test_folders_that_are_no_run(tmp_path):

@@ -1,0 +1,66 @@
+"""The gradient of one batch: chunks through the network, the objective over all vectors, and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.config import StageConfig
+from trainer.distributed import Processes, shared_gradient
+from trainer.gradcache import cached_backward
+from trainer.objective import Layout, Objective
+from trainer.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLosses:
+    """What came of this process's rows.
+
+    Attributes:
+        losses: ``(b,)``.
+        hardness: ``(b,)`` 1 - p of the contrastive term.
+        padded_tokens: Encoded, padding included.
+    """
+
+    losses: Tensor
+    hardness: Tensor
+    padded_tokens: int
+
+
+def add_gradient(
+    student: Student,
+    objective: Objective,
+    ids: Sequence[Sequence[int]],
+    layout: Layout,
+    processes: Processes,
+    config: StageConfig,
+) -> BatchLosses:
+    """Add the gradient of the mean loss over all rows to the weights, as far as it flows through these texts.
+
+    Args:
+        student: The network.
+        objective: The terms.
+        ids: Token ids of this process's U texts.
+        layout: Who plays which part in this process's b rows, on the processes' device.
+        processes: All of the run; each calls this.
+        config: Of the stage.
+    """
+    chunks = student.chunks(ids)
+    if config.runtime.strategy == "fsdp2":  # every forward pass takes all processes
+        chunks = student.chunks(ids, at_least=processes.most(len(chunks)))
+    order = torch.tensor([row for chunk in chunks for row in chunk.rows], device=processes.device)
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def gradient_of(vectors: Tensor) -> Tensor:
+        in_place = torch.empty_like(vectors)
+        in_place[order] = vectors
+        gradient, losses, hardness = shared_gradient(
+            objective, in_place, layout, processes, cross_device=config.loss.cross_device
+        )
+        found.append((losses, hardness))
+        return gradient[order]
+
+    cached_backward(student.encode_chunk, chunks, gradient_of)
+    losses, hardness = found[0]
+    return BatchLosses(losses, hardness, sum(chunk.input_ids.numel() for chunk in chunks))
