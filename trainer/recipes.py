@@ -16,6 +16,7 @@ from trainer.config import (
     OptimizerConfig,
     RuntimeConfig,
     SoupConfig,
+    Source,
     StageConfig,
     TeacherConfig,
     override,
@@ -198,17 +199,22 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
 def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
     """Every stage in minutes on two cores, on the sample articles: shows that all works, not that it is good."""
     articles = DataConfig(root="articles:samples", max_query_tokens=64, max_document_tokens=128)
+    weak = tuple(
+        Source(name=f"{kind}-{language}", path=f"{kind}-{language}")
+        for kind in ("titles", "sentences")
+        for language in ("en", "zh")
+    )
     pretrain = StageConfig(
         name="pretrain",
         base=BackboneConfig(path=places.base or "random:qwen2-tiny"),
-        data=places.tables("pretrain", articles),
+        data=places.tables("pretrain", articles.model_copy(update={"sources": weak})),
         loss=LossConfig(temperature=0.05, dims=(64, 32, 16), weights=_WEIGHTS[:3]),
         optimizer=OptimizerConfig(learning_rate=2e-3),
         runtime=RuntimeConfig(precision="float32"),
         batch_size=64,
-        max_steps=60,
+        max_steps=40,
         max_tokens=128,
-        checkpoint_every=30,
+        checkpoint_every=20,
         evaluation=places.evaluation,
     )
     finetune = pretrain.model_copy(
@@ -219,8 +225,8 @@ def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "loss": _with_hard_negatives(pretrain.loss, temperature=0.05),
             "optimizer": OptimizerConfig(learning_rate=1e-3),
             "batch_size": 32,
-            "max_steps": 40,
-            "checkpoint_every": 20,
+            "max_steps": 30,
+            "checkpoint_every": 15,
         }
     )
     distill = finetune.model_copy(

@@ -75,3 +75,16 @@ def train(
         recipe_loss=recipe_loss,
     )
     typer.echo(json.dumps(bench_train(texts, wanted), indent=2))
+
+
+@commands.command()
+def data(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the generated table.")] = 10_000_000,
+) -> None:
+    """Open a training table of many rows, plan an epoch of it and read batches all over it.
+
+    Example: kalm bench data --rows 10000000
+    """
+    from app.benchmarks.tables import bench_data
+
+    typer.echo(json.dumps(bench_data(rows), indent=2))
