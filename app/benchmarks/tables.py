@@ -2,6 +2,8 @@
 
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from trainer.data import TrainingData
 
 _BATCH, _BATCHES = 512, 1000
 _WRITTEN_AT_ONCE = 500_000
+_FILE = "large.parquet"
 _STATUS = Path("/proc/self/status")
 
 
@@ -25,14 +28,13 @@ def bench_data(rows: int) -> dict[str, Any]:
         rows: Rows of the table.
     """
     with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "large.parquet"
-        _generate(path, rows)
-        config = DataConfig(root=place, sources=(Source(name="large", path=path.name, instruction=""),))
-        seconds: dict[str, float] = {}
-        for name in ("open_first", "open_again"):
-            began = time.perf_counter()
-            data = TrainingData.open(config, seed=1, negatives_per_query=0, cache_dir=Path(place) / "arrow")
-            seconds[name] = time.perf_counter() - began
+        # Elsewhere, because what a process has freed still counts as its memory.
+        with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+            seconds = {"open_first": elsewhere.submit(_generate_and_open, Path(place), rows).result()}
+        before = _anonymous_mib()
+        began = time.perf_counter()
+        data = _open(Path(place))
+        seconds["open_again"] = time.perf_counter() - began
         opened = _anonymous_mib()
         began = time.perf_counter()
         plan = data.plan(_BATCH)
@@ -51,9 +53,22 @@ def bench_data(rows: int) -> dict[str, Any]:
             "rows": rows,
             "steps_per_epoch": plan.steps_per_epoch,
             "seconds": {name: round(value, 4) for name, value in seconds.items()},
-            "anonymous_memory_mib": {"opened": opened, "after_batches": _anonymous_mib()},
+            "anonymous_memory_mib": {"before": before, "opened": opened, "after_batches": _anonymous_mib()},
             "machine": machine(),
         }
+
+
+def _generate_and_open(place: Path, rows: int) -> float:
+    """Seconds of the first opening, in which the table is converted to what can be mapped."""
+    _generate(place / _FILE, rows)
+    began = time.perf_counter()
+    _open(place)
+    return time.perf_counter() - began
+
+
+def _open(place: Path) -> TrainingData:
+    config = DataConfig(root=str(place), sources=(Source(name="large", path=_FILE, instruction=""),))
+    return TrainingData.open(config, seed=1, negatives_per_query=0, cache_dir=place / "arrow")
 
 
 def _generate(path: Path, rows: int) -> None:
