@@ -3,7 +3,8 @@
 The loss needs all vectors of a batch at once, but the network does not: texts are encoded in chunks without a graph,
 the gradient of the loss with respect to the vectors is taken, and each chunk is encoded again, this time with a graph
 through which its share of that gradient flows. The random state of each first pass is replayed in its second, so
-that dropout drops the same. The last chunk keeps the graph of its first pass: a second would be the same.
+that dropout drops the same. Of few chunks the last one keeps the graph of its first pass, since a second would be the
+same; of many it would save nothing that counts, and the loss of a large batch has the memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +13,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trainer.objective import Layout, Objective
+from trainer.objective import Layout, Objective, Space
 
 Chunk = TypeVar("Chunk")
+
+_HELD_UP_TO = 8
+"""Chunks up to which the last one's graph is kept."""
 
 
 def cached_backward(
@@ -28,19 +32,19 @@ def cached_backward(
         gradient_of: Takes all vectors ``(N, D)`` in the order of the chunks, gives the gradient of the loss with
             respect to them, ``(N, D)``.
     """
-    *early, last = chunks
+    early = chunks[:-1] if len(chunks) <= _HELD_UP_TO else chunks
     states, parts = [], []
     with torch.no_grad():
         for chunk in early:
             states.append(_random_state())
             parts.append(encode(chunk))
-    held = encode(last)
-    vectors = torch.cat([*parts, held.detach()])
-    *pieces, last_piece = torch.split(gradient_of(vectors), [len(part) for part in (*parts, held)])
-    held.backward(last_piece)  # type: ignore[no-untyped-call]
-    del held  # its graph: one at a time
+    held = [encode(chunk) for chunk in chunks[len(early) :]]
+    parts += [vectors.detach() for vectors in held]
+    pieces = torch.split(gradient_of(torch.cat(parts)), [len(part) for part in parts])
+    while held:  # let go of its graph before the next one is made
+        held.pop().backward(pieces[-1])  # type: ignore[no-untyped-call]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    for chunk, state, piece in zip(early, states, pieces, strict=True):
+    for chunk, state, piece in zip(early, states, pieces, strict=False):
         with torch.random.fork_rng(devices):
             _set_random_state(state)
             encode(chunk).backward(piece)  # type: ignore[no-untyped-call]
@@ -62,12 +66,20 @@ def objective_gradient(
         hardness of the rows, ``(b,)`` each.
     """
     leaf = vectors.detach().requires_grad_()
+    spaces = objective.spaces(leaf, layout)
+    # Each block's backward pass ends at these; what led to them is gone through once, after the last block.
+    ends = [Space(space.queries.detach(), space.candidates.detach()) for space in spaces]
+    for end in ends:
+        end.queries.requires_grad_()
+        end.candidates.requires_grad_()
     losses, hardness = [], []
     for block in objective.blocks(layout, rows):
-        found = objective(leaf, layout, block)
+        found = objective.losses(ends, layout, block)
         (found.total.sum() / len(layout)).backward()  # type: ignore[no-untyped-call]
         losses.append(found.total.detach())
         hardness.append(found.hardness)
+    begun = [tensor for space in spaces for tensor in (space.queries, space.candidates)]
+    torch.autograd.backward(begun, [tensor.grad for end in ends for tensor in (end.queries, end.candidates)])
     gradient = leaf.grad
     assert gradient is not None  # noqa: S101 - there is at least one block
     return gradient, torch.cat(losses), torch.cat(hardness)

@@ -26,7 +26,7 @@ from trainer.losses import (
     mix_pairs,
 )
 
-_BLOCK_SIMILARITIES = 2**21
+_BLOCK_SIMILARITIES = 2**20
 """Similarities of one block: what bounds the memory of the loss, whatever the batch."""
 
 
@@ -114,6 +114,20 @@ class RowLosses:
     hardness: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A batch at one width d, as unit rows.
+
+    Attributes:
+        queries: ``(B, d)``.
+        candidates: ``(C, d)``: the B positives, then B x M hard negatives, then B for each synthetic negative of a row;
+            of graded pairs the second texts alone.
+    """
+
+    queries: Tensor
+    candidates: Tensor
+
+
 class Objective:
     """The terms of a stage's :class:`~trainer.config.LossConfig` at all its widths."""
 
@@ -130,16 +144,25 @@ class Objective:
             layout: Who plays which part.
             rows: The rows wanted; None takes all.
         """
-        rows = rows or slice(0, len(layout))
+        return self.losses(self.spaces(vectors, layout), layout, rows or slice(0, len(layout)))
+
+    def spaces(self, vectors: Tensor, layout: Layout) -> list[Space]:
+        """The batch at each width, widest first; what all blocks of rows share."""
+        return [_space(truncate_and_normalize(vectors, dim), layout, self._config) for dim in self._dims]
+
+    def losses(self, spaces: Sequence[Space], layout: Layout, rows: slice) -> RowLosses:
+        """Losses of some rows, ``spaces`` being those of the whole batch."""
+        by_dim = dict(zip(self._dims, spaces, strict=True))
         if layout.graded:
-            return self._graded(vectors, layout, rows)
-        similarities = {dim: _Similarities(vectors, layout, rows, dim, self._config) for dim in self._dims}
-        own = torch.arange(len(layout), device=vectors.device)[rows]
+            total = matryoshka(lambda dim: self._graded(by_dim[dim], layout)[rows], self._dims, self._weights)
+            return RowLosses(total, torch.zeros_like(total))
+        own = torch.arange(len(layout), device=layout.rows.device)[rows]
         fixed = _never_negatives(layout, own, self._config)
+        similarities = {dim: _Similarities(space, layout, rows, self._config) for dim, space in by_dim.items()}
         terms = {dim: self._contrastive(part, fixed) for dim, part in similarities.items()}
         total = matryoshka(lambda dim: terms[dim][0], self._dims, self._weights) * self._config.contrastive_weight
         if self._config.distill_weight:
-            taught = _Taught(layout, own, self._config, vectors.dtype)
+            taught = _Taught(layout, own, self._config, total.dtype)
             total = total + self._config.distill_weight * matryoshka(
                 lambda dim: taught.loss(similarities[dim]), self._dims, self._weights
             )
@@ -153,14 +176,9 @@ class Objective:
         size = max(1, _BLOCK_SIMILARITIES // columns)
         return [slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
 
-    def _graded(self, vectors: Tensor, layout: Layout, rows: slice) -> RowLosses:
-        def loss_at(dim: int) -> Tensor:
-            unit = truncate_and_normalize(vectors, dim)
-            similarities = (unit[layout.queries] * unit[layout.positives]).sum(dim=1)
-            return cosent(similarities, layout.scores.to(unit.dtype), self._config.graded_scale)[rows]
-
-        total = matryoshka(loss_at, self._dims, self._weights)
-        return RowLosses(total, torch.zeros_like(total))
+    def _graded(self, space: Space, layout: Layout) -> Tensor:
+        similarities = (space.queries * space.candidates).sum(dim=1)
+        return cosent(similarities, layout.scores.to(similarities.dtype), self._config.graded_scale)
 
     def _contrastive(self, similarities: "_Similarities", fixed: Tensor) -> tuple[Tensor, Tensor]:
         """Focal InfoNCE ``(b,)`` at one width, and 1 - p."""
@@ -176,23 +194,29 @@ class Objective:
 class _Similarities:
     """Products of b queries with their positives and with every candidate at one width.
 
-    The columns of ``others``: B positives, B x M hard negatives, B x X synthetic ones, then B queries and B positives
-    again for the two optional directions.
+    The columns of ``others`` are the candidates and then, for the two optional directions, B queries and B positives.
     """
 
-    def __init__(self, vectors: Tensor, layout: Layout, rows: slice, dim: int, config: LossConfig) -> None:
-        unit = truncate_and_normalize(vectors, dim)
-        queries, positives = unit[layout.queries], unit[layout.positives]  # (B, d)
-        negatives = unit[layout.negatives.clamp(min=0)]  # (B, M, d)
-        candidates = [positives, negatives.flatten(0, 1), *_mixed(queries, negatives, layout, config)]
+    def __init__(self, space: Space, layout: Layout, rows: slice, config: LossConfig) -> None:
+        queries, positives = space.queries, space.candidates[: len(layout)]
         self.positives = (queries[rows] * positives[rows]).sum(dim=1)  # (b,)
-        self.candidates = queries[rows] @ torch.cat(candidates).T  # (b, C)
+        self.candidates = queries[rows] @ space.candidates.T  # (b, C)
         directions = []
         if config.query_query:
             directions.append(queries[rows] @ queries.T)
         if config.positive_positive:
             directions.append(positives[rows] @ positives.T)
         self.others = torch.cat([self.candidates, *directions], dim=1) if directions else self.candidates
+
+
+def _space(unit: Tensor, layout: Layout, config: LossConfig) -> Space:
+    """Queries and candidates out of the unit vectors ``(U, d)`` of a batch's texts."""
+    queries, positives = unit[layout.queries], unit[layout.positives]
+    if layout.graded:
+        return Space(queries, positives)
+    negatives = unit[layout.negatives.clamp(min=0)]  # (B, M, d)
+    mixed = _mixed(queries, negatives, layout, config)
+    return Space(queries, torch.cat([positives, negatives.flatten(0, 1), *mixed]))
 
 
 def _mixed(queries: Tensor, negatives: Tensor, layout: Layout, config: LossConfig) -> list[Tensor]:
