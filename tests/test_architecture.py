@@ -24,7 +24,7 @@ FENCES = {
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
     "sentence_transformers": ("trainer/teachers.py", "app/benchmarks/"),
     "accelerate": ("trainer/distributed.py",),
-    "datasets": ("trainer/tables.py", "trainer/data.py"),
+    "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py"),
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
     "uvicorn": ("app/cli/serve.py",),

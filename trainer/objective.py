@@ -26,7 +26,7 @@ from trainer.losses import (
     mix_pairs,
 )
 
-_BLOCK_SIMILARITIES = 2**20
+_BLOCK_SIMILARITIES = 2**21
 """Similarities of one block: what bounds the memory of the loss, whatever the batch."""
 
 
