@@ -46,12 +46,12 @@ class Places:
     base: str = ""
     evaluation: str = ""
 
-    def tables(self, part: str, published: DataConfig) -> DataConfig:
-        """Data of a stage: below the given folder, or as published."""
+    def tables(self, part: str, own: DataConfig) -> DataConfig:
+        """Data of a stage: all there is below the given folder, read as the recipe's own would be, or its own."""
         if not self.data:
-            return published
+            return own
         below = Path(self.data) / part
-        return DataConfig(root=str(below if below.is_dir() else self.data))
+        return own.model_copy(update={"root": str(below if below.is_dir() else self.data), "sources": ()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,9 @@ import typer
 from rich.table import Table
 
 from app.cli.output import console, errors
+from embedder.errors import AppError
 
-commands = typer.Typer(
-    help="Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup.", no_args_is_help=True
-)
+commands = typer.Typer(no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="The run folder; the same command goes on with a run that was stopped.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="kalm_v2, kalm_v2_5, nano or tiny.")]
@@ -22,6 +22,18 @@ Base = Annotated[str, typer.Option(help="Model to start from: a folder, a hub id
 Evaluation = Annotated[str, typer.Option(help="Folder of MTEB-shaped tasks to score the model on.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value, inner keys dotted.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mixture, the prompts and the steps, and stop.")]
+
+
+class NotInstalled(AppError):
+    """Packages that only training needs."""
+
+
+@commands.callback()
+def check_installed() -> None:
+    """Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup."""
+    lacking = [package for package in ("accelerate", "datasets") if find_spec(package) is None]
+    if lacking:
+        raise NotInstalled(f"Training needs {' and '.join(lacking)}; run pip install 'kalm-retrieval[train]'.")
 
 
 @commands.command()

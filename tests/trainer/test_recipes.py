@@ -200,3 +200,10 @@ def test_tables_in_the_published_schema_are_counted(tmp_path, monkeypatch):
     assert {source.query_prompt for source in plan.sources} == {""}
     with pytest.raises(InvalidData, match="The source gone is not at"):
         plan_stage(config((Source(name="gone", path="gone"),), root=str(tmp_path / "data")))
+
+
+def test_data_of_ones_own_is_read_as_the_recipe_reads_its_own(tmp_path):
+    (stage, *_) = find_recipe("tiny", Places(data=str(tmp_path))).stages
+    assert stage.data.root == str(tmp_path)
+    assert stage.data.sources == ()
+    assert (stage.data.max_query_tokens, stage.data.max_document_tokens) == (64, 128)
