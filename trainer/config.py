@@ -162,7 +162,7 @@ class RuntimeConfig(_Frozen):
 
     precision: Literal["bfloat16", "float32", "float64"] = "bfloat16"
     """Of the forward and backward pass; the weights that learn are kept in float32 (float64 with float64)."""
-    chunk_tokens: Positive = 4096
+    chunk_tokens: Positive = 2048
     """Tokens of one forward pass of the gradient cache, padding included."""
     gradient_checkpointing: bool = False
     strategy: Literal["ddp", "fsdp2"] = "ddp"

@@ -7,19 +7,16 @@ the best round of each counts. All of it is on the CPU.
 """
 
 import json
-import os
 import random
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
+from app.benchmarks.contestants import Contestant, Settings, Step
 from app.benchmarks.encoding import BenchRefused, passages_of
 from app.benchmarks.machine import machine
 from app.benchmarks.peers import NEGATIVES, OURS, SENTENCE_TRANSFORMERS, TEMPERATURE, Job, can_reset_peak
@@ -30,10 +27,12 @@ from trainer.backbones import open_backbone
 from trainer.config import BackboneConfig, RuntimeConfig
 
 Lengths = Literal["equal", "mixed"]
-Settings = dict[str, int | None]
 
 DEFAULT_SIZES = {"tiny": (64, 32), "small": (512, 128), "0.5b": (16, 64)}
 """Queries and tokens of a text for each shape: a step of minutes at most on two cores."""
+
+APART = ("0.5b",)
+"""Shapes of which two, with the state of their optimizers, are more than most machines hold."""
 
 _SEED = 20506
 _SHORTEST = 16
@@ -65,6 +64,7 @@ class TrainingBench:
         batches: Further numbers of queries, one step each, whose peak memory is wanted.
         peer_batches: Whether the peer makes those steps too.
         recipe_loss: Whether our side computes KaLM-V2's whole loss and not the peer's.
+        apart: Whether only one contestant is in memory at a time, loaded afresh for every turn.
     """
 
     shape: str
@@ -75,6 +75,7 @@ class TrainingBench:
     batches: tuple[int, ...] = ()
     peer_batches: bool = False
     recipe_loss: bool = False
+    apart: bool = False
 
     @property
     def warm_up(self) -> int:
@@ -106,17 +107,14 @@ def bench_train(folder: Path, wanted: TrainingBench) -> dict[str, Any]:
         BenchRefused: If it cannot be made here, or the contestants did not do the same work.
     """
     _check_possible()
-    with tempfile.TemporaryDirectory() as place, ExitStack() as running:
+    with tempfile.TemporaryDirectory() as place:
         lengths = _prepare(Path(place), folder, wanted)
-        jobs = _jobs(Path(place), wanted)
-        ours, peer = (running.enter_context(_started(job, Path(place))) for job in jobs)
-        _calibrate(ours, peer, wanted)
-        for _ in range(wanted.rounds):
-            for contestant in (ours, peer):
-                contestant.rounds.append(contestant.step())
+        ours, peer = (_contestant(name, Path(place), wanted) for name in (OURS, SENTENCE_TRANSFORMERS))
+        (_measure_apart if wanted.apart else _measure_together)(ours, peer, wanted)
         over_batches = {
-            contestant.name: {str(queries): _memory([contestant.step()]) for queries in wanted.batches}
+            contestant.name: _memory_over_batches(contestant, wanted)
             for contestant in ((ours, peer) if wanted.peer_batches else (ours,))
+            if wanted.batches
         }
     _check_same_work(ours, peer, lengths[: wanted.queries * (2 + NEGATIVES)], wanted)
     return _report(wanted, lengths, ours, peer, over_batches)
@@ -143,90 +141,6 @@ def read_batches(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise BenchRefused(f"--batches {text} is not a list of numbers of queries; write it as 128,512,2048.")
     return tuple(int(part) for part in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    seconds: float
-    tokens: int
-    loss: float
-    resident: int
-    peak: int
-
-    @property
-    def tokens_per_second(self) -> int:
-        return round(self.tokens / self.seconds)
-
-
-@dataclass(slots=True)
-class _Contestant:
-    """A process that trains when it is told to.
-
-    Attributes:
-        name: What the report calls it.
-        process: It.
-        said: What it writes to standard error.
-        settings: Its mini-batches.
-        made: All its steps; the first is small and from the common weights.
-        rounds: Those that count.
-        calibration: Speed and memory with each of the settings tried.
-    """
-
-    name: str
-    process: "subprocess.Popen[str]"
-    said: Path
-    settings: Settings = field(default_factory=dict)
-    made: list[_Step] = field(default_factory=list)
-    rounds: list[_Step] = field(default_factory=list)
-    calibration: list[dict[str, Any]] = field(default_factory=list)
-
-    def step(self) -> _Step:
-        """Let it make its next step, and wait until it computes no more."""
-        assert self.process.stdin is not None  # noqa: S101 - a pipe, see below
-        try:  # past the buffer, which would be flushed once more when it is closed
-            os.write(self.process.stdin.fileno(), (json.dumps(self.settings) + "\n").encode())
-        except BrokenPipeError:
-            raise self._ended() from None
-        self.made.append(_Step(**self.hear()))
-        self.hear()  # it has prepared its next batch
-        return self.made[-1]
-
-    def hear(self) -> dict[str, Any]:
-        """The next line it says.
-
-        Raises:
-            BenchRefused: If it has ended.
-        """
-        assert self.process.stdout is not None  # noqa: S101 - a pipe, see below
-        line = self.process.stdout.readline()
-        if not line:
-            raise self._ended()
-        heard: dict[str, Any] = json.loads(line)
-        return heard
-
-    def _ended(self) -> BenchRefused:
-        code = self.process.wait()
-        lines = self.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1].rstrip(".") if lines and code > 0 else f"exit code {code} (-9 means that memory ran out)"
-        return BenchRefused(f"The process of {self.name} ended before its measurement did: {reason}.")
-
-
-@contextmanager
-def _started(job: Job, place: Path) -> Iterator[_Contestant]:
-    """A contestant that has loaded its model."""
-    job_file, said = place / f"{job.contestant}.json", place / f"{job.contestant}.err"
-    job.write(job_file)
-    command = [sys.executable, "-m", "app.benchmarks.peers", str(job_file)]
-    with (
-        said.open("w") as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
-    ):
-        contestant = _Contestant(job.contestant, process, said)
-        try:
-            contestant.hear()
-            yield contestant
-        finally:
-            process.kill()
 
 
 def _check_possible() -> None:
@@ -300,23 +214,45 @@ def _piece(random_: random.Random, text: str, spans: TokenSpans, length: int) ->
     return text[spans[start, 0] : spans[start + length - 1, 1]].strip()
 
 
-def _jobs(place: Path, wanted: TrainingBench) -> list[Job]:
-    """The same steps for both, but the peer's that choose its mini-batch."""
+def _contestant(name: str, place: Path, wanted: TrainingBench) -> Contestant:
+    model, texts, scratch = (str(place / part) for part in ("model", "texts.json", "scratch"))
+    job = Job(name, model, texts, [], wanted.tokens, wanted.recipe_loss, scratch)
+    settings: Settings = {"chunk_tokens": RuntimeConfig().chunk_tokens} if name == OURS else {}
+    return Contestant(job, place, settings)
+
+
+def _measure_together(ours: Contestant, peer: Contestant, wanted: TrainingBench) -> None:
+    """Both loaded at once, taking turns."""
     rounds, tried = [wanted.queries] * wanted.rounds, [wanted.calibration] * len(wanted.mini_batches())
-    peer_batches = wanted.batches if wanted.peer_batches else ()
-    plans = {
-        OURS: [wanted.warm_up, *rounds, *wanted.batches],
-        SENTENCE_TRANSFORMERS: [wanted.warm_up, *tried, *rounds, *peer_batches],
-    }
-    model, texts, scratch = (str(place / name) for name in ("model", "texts.json", "scratch"))
-    return [Job(name, model, texts, plan, wanted.tokens, wanted.recipe_loss, scratch) for name, plan in plans.items()]
+    with ours.running([wanted.warm_up, *rounds]), peer.running([wanted.warm_up, *tried, *rounds]):
+        ours.step()
+        peer.step()
+        _calibrate(peer, wanted)
+        for _ in range(wanted.rounds):
+            for contestant in (ours, peer):
+                contestant.rounds.append(contestant.step())
 
 
-def _calibrate(ours: _Contestant, peer: _Contestant, wanted: TrainingBench) -> None:
-    """The first, small step of each, and the peer's best mini-batch."""
-    ours.settings = {"chunk_tokens": _MINI_BATCH_TOKENS}
-    for contestant in (ours, peer):
+def _measure_apart(ours: Contestant, peer: Contestant, wanted: TrainingBench) -> None:
+    """One loaded at a time, afresh for each of its turns, where memory does not hold both."""
+    with peer.running([wanted.warm_up, *[wanted.calibration] * len(wanted.mini_batches())]):
+        peer.step()
+        _calibrate(peer, wanted)
+    for _ in range(wanted.rounds):
+        for contestant in (ours, peer):
+            with contestant.running([wanted.warm_up, wanted.queries]):
+                contestant.step()
+                contestant.rounds.append(contestant.step())
+
+
+def _memory_over_batches(contestant: Contestant, wanted: TrainingBench) -> dict[str, dict[str, int]]:
+    with contestant.running([wanted.warm_up, *wanted.batches]):
         contestant.step()
+        return {str(queries): _memory([contestant.step()]) for queries in wanted.batches}
+
+
+def _calibrate(peer: Contestant, wanted: TrainingBench) -> None:
+    """Find the peer's best mini-batch."""
     fastest = 0
     best: Settings = {}
     for settings in wanted.mini_batches():
@@ -328,7 +264,7 @@ def _calibrate(ours: _Contestant, peer: _Contestant, wanted: TrainingBench) -> N
     peer.settings = best
 
 
-def _check_same_work(ours: _Contestant, peer: _Contestant, lengths: list[int], wanted: TrainingBench) -> None:
+def _check_same_work(ours: Contestant, peer: Contestant, lengths: list[int], wanted: TrainingBench) -> None:
     """Refuse a comparison in which one side had less to do."""
     counts = {ours.name: ours.rounds[0].tokens, peer.name: peer.rounds[0].tokens, "the texts": sum(lengths)}
     if len(set(counts.values())) > 1:
@@ -342,7 +278,7 @@ def _check_same_work(ours: _Contestant, peer: _Contestant, lengths: list[int], w
         )
 
 
-def _memory(steps: Sequence[_Step]) -> dict[str, int]:
+def _memory(steps: Sequence[Step]) -> dict[str, int]:
     """Resident before the first of some steps, weights and optimizer state included, and the peak of all."""
     return {"baseline_memory_mib": steps[0].resident, "peak_memory_mib": max(step.peak for step in steps)}
 
@@ -350,8 +286,8 @@ def _memory(steps: Sequence[_Step]) -> dict[str, int]:
 def _report(
     wanted: TrainingBench,
     lengths: list[int],
-    ours: _Contestant,
-    peer: _Contestant,
+    ours: Contestant,
+    peer: Contestant,
     over_batches: dict[str, dict[str, dict[str, int]]],
 ) -> dict[str, Any]:
     used = lengths[: wanted.queries * (2 + NEGATIVES)]
@@ -364,6 +300,7 @@ def _report(
         "texts": len(used),
         "tokens": sum(used),
         "lengths": {"kind": wanted.lengths, "shortest": min(used), "mean": round(mean(used)), "longest": max(used)},
+        "contestants_loaded": "one at a time" if wanted.apart else "together",
         "precision": "bfloat16 over float32 weights",
         "loss": {OURS: "KaLM-V2's fine-tuning loss" if wanted.recipe_loss else plain, SENTENCE_TRANSFORMERS: plain},
         "contestants": {side.name: _findings(side, best[side.name]) for side in (ours, peer)},
@@ -374,7 +311,7 @@ def _report(
     }
 
 
-def _findings(side: _Contestant, best: int) -> dict[str, Any]:
+def _findings(side: Contestant, best: int) -> dict[str, Any]:
     tried = {"tried_settings": side.calibration} if side.calibration else {}
     return {
         "settings": side.settings,

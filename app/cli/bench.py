@@ -56,12 +56,15 @@ def train(
     recipe_loss: Annotated[
         bool, typer.Option("--recipe-loss/--plain", help="Our whole loss, or the one the peer has.")
     ] = False,
+    apart: Annotated[
+        bool | None, typer.Option("--apart/--together", help="One side in memory at a time; 0.5b's own way.")
+    ] = None,
 ) -> None:
     """Compare tokens per second and memory of fine-tuning steps, ours and sentence-transformers', on the CPU.
 
     Example: kalm bench train --shape 0.5b --rounds 3
     """
-    from app.benchmarks.training import TrainingBench, bench_train, default_sizes, read_batches
+    from app.benchmarks.training import APART, TrainingBench, bench_train, default_sizes, read_batches
 
     own_queries, own_tokens = default_sizes(shape)
     wanted = TrainingBench(
@@ -73,6 +76,7 @@ def train(
         batches=read_batches(batches),
         peer_batches=peer_batches,
         recipe_loss=recipe_loss,
+        apart=shape in APART if apart is None else apart,
     )
     typer.echo(json.dumps(bench_train(texts, wanted), indent=2))
 

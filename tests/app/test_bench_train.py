@@ -39,6 +39,31 @@ def test_both_sides_train_on_the_same_tokens_from_the_same_weights(cli, write):
     assert set(found["memory_by_queries"]) == {"ours"}
     assert set(found["memory_by_queries"]["ours"]) == {"2"}
     assert found["machine"]["cores"] > 0
+    assert found["contestants_loaded"] == "together"
+
+
+def test_contestants_that_do_not_fit_together_are_loaded_one_at_a_time(cli, write, monkeypatch):
+    import app.benchmarks.contestants as contestants
+
+    pytest.importorskip("sentence_transformers")
+    alive, most = [], []
+    real = contestants.subprocess.Popen
+
+    def watched(*arguments, **options):
+        process = real(*arguments, **options)
+        alive.append(process)
+        most.append(sum(each.poll() is None for each in alive))
+        return process
+
+    monkeypatch.setattr(contestants.subprocess, "Popen", watched)
+    write(cli.folder / "texts", **{"a.txt": "\n".join(TINY_TEXTS) * 20})
+    done = cli("bench", "train", *SIZES, "--texts", "texts", "--apart")
+    assert done.code == 0, done.err
+    assert max(most) == 1
+    assert len(most) == 3  # the peer's choice of a mini-batch, and a round of each
+    found = json.loads(done.out)
+    assert found["contestants_loaded"] == "one at a time"
+    assert {len(side["rounds"]) for side in found["contestants"].values()} == {1}
 
 
 @pytest.mark.parametrize(("lengths", "shortest"), [("equal", 16), ("mixed", 8)])
@@ -63,7 +88,7 @@ def test_mini_batches_of_the_peer_fit_the_step():
         return [(each["mini_batch_size"], each["mini_batch_num_tokens"]) for each in settings]
 
     assert tried(16, 64) == [(8, None), (16, None)]
-    assert tried(512, 128) == [(8, None), (16, None), (32, None), (64, None), (64, 4096)]
+    assert tried(512, 128) == [(8, None), (16, None), (32, None), (64, None), (64, 2048)]
 
 
 def test_the_whole_loss_is_cut_to_the_widths_there_are():
@@ -93,12 +118,13 @@ def test_an_impossible_measurement_is_refused(cli, write, arguments, said):
 
 
 def test_a_contestant_that_ends_is_named_with_its_reason(tmp_path):
-    from app.benchmarks import training
+    from app.benchmarks.contestants import Contestant
+    from app.benchmarks.encoding import BenchRefused
     from app.benchmarks.peers import OURS, Job
 
-    job = Job(OURS, str(tmp_path / "gone"), str(tmp_path / "texts.json"), [1], 16, False, str(tmp_path))
+    job = Job(OURS, str(tmp_path / "gone"), str(tmp_path / "texts.json"), [], 16, False, str(tmp_path))
     with (
-        pytest.raises(training.BenchRefused, match="The process of ours ended before its measurement did: .*gone"),
-        training._started(job, tmp_path),
+        pytest.raises(BenchRefused, match="The process of ours ended before its measurement did: .*gone"),
+        Contestant(job, tmp_path).running([1]),
     ):
         pass
