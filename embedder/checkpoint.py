@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from embedder.bidirectional import DECODERS, ENCODERS, make_bidirectional
 from embedder.errors import AppError
+from embedder.packing import PACKED_FILE, unpack
 from embedder.prompts import PromptPolicy, policy_for
 
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
@@ -102,7 +103,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
-    """The weights in the stock transformers class, bidirectional, in evaluation mode.
+    """The weights, plain or packed, in the stock transformers class, bidirectional, in evaluation mode.
 
     Raises:
         UnreadableCheckpoint: If a weight of the class is missing from the files: it would be random.
@@ -110,18 +111,20 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel
     options: dict[str, Any] = {}
     if checkpoint.config["model_type"] in _WITH_POOLER:
         options["add_pooling_layer"] = False  # the classification pooler is not part of mean pooling
+    packed = checkpoint.folder.joinpath(PACKED_FILE).exists()
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=False)
         if checkpoint.is_decoder:
             config.is_causal = False
+        model_class: Any = MODEL_MAPPING[type(config)]
         with quiet_transformers():
-            backbone, report = AutoModel.from_pretrained(
-                checkpoint.folder,
+            backbone, report = model_class.from_pretrained(
+                None if packed else checkpoint.folder,
                 config=config,
+                state_dict=unpack(checkpoint.folder) if packed else None,
                 dtype=dtype,
                 attn_implementation="eager" if checkpoint.config["model_type"] == "mpnet" else "sdpa",
                 use_safetensors=True,
-                trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below, with the name of the tensor

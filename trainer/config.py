@@ -164,6 +164,9 @@ class RuntimeConfig(_Frozen):
     """Of the forward and backward pass; the weights that learn are kept in float32 (float64 with float64)."""
     chunk_tokens: Positive = 2048
     """Tokens of one forward pass of the gradient cache, padding included."""
+    graph_tokens: Annotated[int, Field(ge=0)] = 2048
+    """Tokens whose activations may be in memory at once while the loss is computed. A batch of no more is encoded
+    once; of a larger one, what is beyond them is encoded twice. 0 encodes all twice."""
     gradient_checkpointing: bool = False
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     """Where there are several processes: weights on each, or shared out."""
@@ -174,11 +177,12 @@ class TeacherConfig(_Frozen):
     """A model whose similarities the student learns."""
 
     model: str
-    """A catalogue name, folder or hub id."""
-    engine: Literal["kalm", "sentence-transformers"] = "kalm"
-    """What opens it: our encoder for models that pool by the mean, or sentence-transformers for all it knows."""
+    """A catalogue name, folder or hub id; of a callable ``module:name``."""
+    engine: Literal["kalm", "sentence-transformers", "callable"] = "kalm"
+    """What opens it: our encoder for models that pool by the mean, sentence-transformers for all it knows, or Python
+    for any object with a method ``encode``."""
     query_prompt: str = ""
-    """With sentence-transformers: put before queries, ``{instruction}`` standing for the task's; our encoder knows."""
+    """Put before queries, ``{instruction}`` standing for the task's; our own encoder knows without being told."""
     languages: tuple[str, ...] = ()
     """Sources it teaches: those of which it reads every language; none listed teaches all."""
 
@@ -211,6 +215,9 @@ class StageConfig(_Frozen):
     max_steps: Positive | None = None
     """Steps in all, whatever ``epochs`` says; None goes by the epochs."""
     seed: int = 42
+    stored_bits: Literal[4, 8] | None = None
+    """Compute with matrices rounded as ``embedder.packing`` will store them, so that packing the finished model costs
+    nothing; None computes with them as they are."""
     max_tokens: Positive = 512
     """Longest input the finished checkpoint declares."""
     checkpoint_every: Positive = 500
@@ -233,6 +240,8 @@ class StageConfig(_Frozen):
             raise ValueError("teachers and loss.distill_weight belong together: set both or neither")
         if self.lora and self.runtime.strategy == "fsdp2":
             raise ValueError("LoRA needs runtime.strategy=ddp")
+        if self.stored_bits and (self.lora or self.runtime.strategy == "fsdp2"):
+            raise ValueError("stored_bits needs whole weights: no LoRA, and runtime.strategy=ddp")
         return self
 
 

@@ -3,8 +3,8 @@
 The loss needs all vectors of a batch at once, but the network does not: texts are encoded in chunks without a graph,
 the gradient of the loss with respect to the vectors is taken, and each chunk is encoded again, this time with a graph
 through which its share of that gradient flows. The random state of each first pass is replayed in its second, so
-that dropout drops the same. Of few chunks the last one keeps the graph of its first pass, since a second would be the
-same; of many it would save nothing that counts, and the loss of a large batch has the memory.
+that dropout drops the same. As many chunks as memory is granted for keep the graph of their first pass, since a
+second would be the same: a batch that fits is encoded once.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,9 @@ from trainer.objective import Layout, Objective, Space
 
 Chunk = TypeVar("Chunk")
 
-_HELD_UP_TO = 8
-"""Chunks up to which the last one's graph is kept."""
-
 
 def cached_backward(
-    encode: Callable[[Chunk], Tensor], chunks: Sequence[Chunk], gradient_of: Callable[[Tensor], Tensor]
+    encode: Callable[[Chunk], Tensor], chunks: Sequence[Chunk], gradient_of: Callable[[Tensor], Tensor], held: int = 0
 ) -> None:
     """Add the gradient of a loss over all chunks to the parameters' ``.grad``.
 
@@ -31,20 +28,21 @@ def cached_backward(
         chunks: What is encoded at a time, at least one.
         gradient_of: Takes all vectors ``(N, D)`` in the order of the chunks, gives the gradient of the loss with
             respect to them, ``(N, D)``.
+        held: How many of the last chunks keep the graph of their first pass.
     """
-    early = chunks[:-1] if len(chunks) <= _HELD_UP_TO else chunks
+    early = chunks[: len(chunks) - held]
     states, parts = [], []
     with torch.no_grad():
         for chunk in early:
             states.append(_random_state())
             parts.append(encode(chunk))
-    held = [encode(chunk) for chunk in chunks[len(early) :]]
-    parts += [vectors.detach() for vectors in held]
-    pieces = torch.split(gradient_of(torch.cat(parts)), [len(part) for part in parts])
-    while held:  # let go of its graph before the next one is made
-        held.pop().backward(pieces[-1])  # type: ignore[no-untyped-call]
+    graphs = [encode(chunk) for chunk in chunks[len(early) :]]
+    parts += [vectors.detach() for vectors in graphs]
+    pieces = list(torch.split(gradient_of(torch.cat(parts)), [len(part) for part in parts]))
+    while graphs:  # one less is in memory before the next one is made
+        graphs.pop().backward(pieces.pop())  # type: ignore[no-untyped-call]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    for chunk, state, piece in zip(early, states, pieces, strict=False):
+    for chunk, state, piece in zip(early, states, pieces, strict=True):
         with torch.random.fork_rng(devices):
             _set_random_state(state)
             encode(chunk).backward(piece)  # type: ignore[no-untyped-call]

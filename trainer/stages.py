@@ -180,7 +180,7 @@ def _open_parts(run: Run, config: StageConfig, data: TrainingData, processes: Pr
     student = Student(backbone, config)
     _check_disk(run, config, student)
     student.model.to(processes.device)
-    weights = prepare_weights(student.model, config.optimizer, config.runtime, processes)
+    weights = prepare_weights(student.model, config.optimizer, config.runtime, processes, config.stored_bits)
     return Parts(run, config, student, weights, data, plan, processes, teachers, tasks), backbone
 
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.config import StageConfig
+from trainer.collate import Chunk
+from trainer.config import RuntimeConfig, StageConfig
 from trainer.distributed import Processes, shared_gradient
 from trainer.gradcache import cached_backward
 from trainer.objective import Layout, Objective
 from trainer.student import Student
+
+_WORTHWHILE = 1 / 8
+"""Share of a batch's chunks from which keeping their graphs saves time that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,22 @@ def add_gradient(
         found.append((losses, hardness))
         return gradient[order]
 
-    cached_backward(student.encode_chunk, chunks, gradient_of)
+    cached_backward(student.encode_chunk, chunks, gradient_of, _held(chunks, processes, config.runtime))
     losses, hardness = found[0]
     return BatchLosses(losses, hardness, sum(chunk.input_ids.numel() for chunk in chunks))
+
+
+def _held(chunks: Sequence[Chunk], processes: Processes, runtime: RuntimeConfig) -> int:
+    """How many of the last chunks fit into the tokens whose activations may be kept, on every process.
+
+    None if they are too few to count: of a large batch the memory is the loss's.
+    """
+    room, held = runtime.graph_tokens, 0
+    for chunk in reversed(chunks):
+        room -= chunk.input_ids.numel()
+        held += room >= 0
+    if held < _WORTHWHILE * len(chunks):
+        held = 0
+    if runtime.strategy == "fsdp2":  # every pass takes all processes, so they make the same ones
+        held = len(chunks) - processes.most(len(chunks) - held)
+    return held

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from embedder.errors import AppError
+from embedder.packing import Bits, rounded
 from trainer.config import OptimizerConfig, RuntimeConfig
 from trainer.distributed import Processes
 
@@ -50,36 +51,55 @@ class Weights(Protocol):
 
 
 def prepare_weights(
-    model: nn.Module, optimizer: OptimizerConfig, runtime: RuntimeConfig, processes: Processes
+    model: nn.Module,
+    optimizer: OptimizerConfig,
+    runtime: RuntimeConfig,
+    processes: Processes,
+    stored_bits: Bits | None = None,
 ) -> Weights:
-    """Put a float32 model into the state it is trained in; the model itself is changed."""
+    """Put a float32 model into the state it is trained in; the model itself is changed.
+
+    Args:
+        model: To be trained.
+        optimizer: What moves it.
+        runtime: Precision of the arithmetic, and whether weights are shared out.
+        processes: All of the run.
+        stored_bits: Bits the finished matrices will be packed in; the arithmetic is done with weights so rounded.
+    """
     if runtime.strategy == "fsdp2" and processes.world > 1:
         return Sharded(model, optimizer, runtime)
-    return Replicated(model, optimizer, runtime, processes)
+    return Replicated(model, optimizer, runtime, processes, stored_bits)
 
 
 class Replicated:
     """All weights on every process."""
 
     def __init__(
-        self, model: nn.Module, optimizer: OptimizerConfig, runtime: RuntimeConfig, processes: Processes
+        self,
+        model: nn.Module,
+        optimizer: OptimizerConfig,
+        runtime: RuntimeConfig,
+        processes: Processes,
+        stored_bits: Bits | None = None,
     ) -> None:
         self._model = model
         self._processes = processes
+        self._stored_bits = stored_bits
         self._max_norm = optimizer.max_norm
         dtype = DTYPES[runtime.precision]
         master = torch.float64 if dtype == torch.float64 else torch.float32
         self._masters: dict[str, Tensor] = {}
+        has_copies = dtype != master or stored_bits is not None
         for name, parameter in model.named_parameters():
-            precise = parameter.detach().to(master, copy=dtype != master)
-            parameter.data = precise.to(dtype)
-            self._masters[name] = parameter if dtype == master else precise.requires_grad_(parameter.requires_grad)
-            if dtype != master and parameter.requires_grad:
+            precise = parameter.detach().to(master, copy=has_copies)
+            parameter.data = self._as_stored(precise).to(dtype)
+            self._masters[name] = precise.requires_grad_(parameter.requires_grad) if has_copies else parameter
+            if has_copies and parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(_add_to(precise))  # type: ignore[no-untyped-call]
         for buffer in model.buffers():  # the inverse frequencies of the positions stay precise
             if buffer.is_floating_point() and master == torch.float64:
                 buffer.data = buffer.data.to(master)
-        self._copies = dict(model.named_parameters()) if dtype != master else {}
+        self._copies = dict(model.named_parameters()) if has_copies else {}
         self._optimizer = _adamw(self._masters.items(), optimizer)
 
     def step(self, learning_rate: float) -> float:
@@ -93,7 +113,7 @@ class Replicated:
         with torch.no_grad():
             for name, copy in self._copies.items():
                 if copy.requires_grad:
-                    copy.copy_(self._masters[name])
+                    copy.copy_(self._as_stored(self._masters[name]))
         return norm
 
     def tensors(self) -> dict[str, Tensor]:
@@ -105,7 +125,11 @@ class Replicated:
         _restore(tensors, self._masters, self._optimizer, lambda tensor, like: tensor.to(like))
         with torch.no_grad():
             for name, copy in self._copies.items():
-                copy.copy_(self._masters[name])
+                copy.copy_(self._as_stored(self._masters[name]))
+
+    def _as_stored(self, master: Tensor) -> Tensor:
+        """Rounded as it will be packed. Gradients pass straight through to the master (arXiv 1308.3432)."""
+        return rounded(master, self._stored_bits) if self._stored_bits else master
 
 
 class Sharded:

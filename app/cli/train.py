@@ -106,6 +106,24 @@ def soup(
     _say_where(run_soup(override(base, set_ or []), out, command=_typed()).model)
 
 
+@commands.command()
+def pack(
+    model: Annotated[Path, typer.Argument(help="Folder of a finished model.")],
+    out: Annotated[Path, typer.Option(help="Where the packed copy goes.")],
+    bits: Annotated[int, typer.Option(help="4 or 8 bits a value.")] = 4,
+) -> None:
+    """Write a small copy of a finished model: its matrices in 4 or 8 bits, opened as any other folder.
+
+    Example: kalm train pack runs/nano/4-soup/model --out models/nano
+    """
+    from embedder.packing import NotPackable, pack_checkpoint
+
+    if bits not in (4, 8):
+        raise NotPackable(f"A value is packed in 4 or 8 bits, not in {bits}.")
+    size = pack_checkpoint(model, out, 4 if bits == 4 else 8)
+    console.print(f"{out} has {size / 1e6:.1f} MB; use it with --model or KALM_MODEL={out}.")
+
+
 @commands.command(name="all")
 def all_(
     out: Out,

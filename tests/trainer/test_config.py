@@ -103,6 +103,8 @@ def test_what_does_not_exist_or_fit_is_named(assignment, said):
         (["loss.distill_weight=1"], "teachers and loss.distill_weight belong together"),
         (['teachers=[{"model": "m"}]'], "teachers and loss.distill_weight belong together"),
         (["lora={}", "runtime.strategy=fsdp2"], "LoRA needs runtime.strategy=ddp"),
+        (["lora={}", "stored_bits=4"], "stored_bits needs whole weights"),
+        (["stored_bits=8", "runtime.strategy=fsdp2"], "stored_bits needs whole weights"),
         (['data.sources=[{"name": "a", "path": "b"}, {"name": "a", "path": "c"}]'], "sources named twice: a"),
     ],
 )

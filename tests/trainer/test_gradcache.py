@@ -9,8 +9,12 @@ import pytest
 import torch
 from trainer_cases import SWITCHES, random_case, switch_config
 
+from trainer.collate import Chunk
+from trainer.config import RuntimeConfig
+from trainer.distributed import Processes
 from trainer.gradcache import cached_backward, objective_gradient
 from trainer.objective import Objective
+from trainer.step import _held
 
 _TOLERANCE = 1e-9
 
@@ -43,7 +47,7 @@ def plain(network, inputs, sizes, objective, layout):
     return network.gradients(), losses.detach(), torch.get_rng_state()
 
 
-def cached(network, inputs, sizes, objective, layout):
+def cached(network, inputs, sizes, objective, layout, held=0):
     torch.manual_seed(5)
     found = []
 
@@ -53,7 +57,7 @@ def cached(network, inputs, sizes, objective, layout):
         found.append(losses)
         return gradient
 
-    cached_backward(network, inputs.split(sizes), gradient_of)
+    cached_backward(network, inputs.split(sizes), gradient_of, held)
     return network.gradients(), found[0], torch.get_rng_state()
 
 
@@ -75,7 +79,7 @@ def test_equal_for_every_combination_of_switches(dropout, monkeypatch):
         objective = Objective(switch_config(switches), 8)
         _, layout = random_case(number % 5)
         parts = (inputs, [10, 10, 5, 3], objective, layout)
-        assert_same(cached(network, *parts), plain(network, *parts))
+        assert_same(cached(network, *parts, held=number % 5), plain(network, *parts))
 
 
 @pytest.mark.parametrize(
@@ -110,12 +114,14 @@ def test_graded_pairs_go_through_the_cache_too():
     assert_same(cached(network, *parts), plain(network, *parts))
 
 
-def test_only_one_graph_is_alive_at_a_time():
+@pytest.mark.parametrize("held", [0, 1, 3, 7])
+def test_no_more_graphs_are_alive_than_are_granted(held):
     network = Network(0.0)
-    alive, most = set(), 0
+    alive, most, passes = set(), 0, 0
 
     def encode(chunk):
-        nonlocal most
+        nonlocal most, passes
+        passes += 1
         vectors = network(chunk)
         if vectors.requires_grad:
             key = object()
@@ -125,5 +131,16 @@ def test_only_one_graph_is_alive_at_a_time():
         return vectors
 
     chunks = torch.randn(28, 6, dtype=torch.float64).split(4)
-    cached_backward(encode, chunks, torch.ones_like)
-    assert most == 1
+    cached_backward(encode, chunks, torch.ones_like, held)
+    assert most == max(1, held)
+    assert passes == 2 * 7 - held
+
+
+@pytest.mark.parametrize(
+    ("room", "chunks", "held"),
+    [(0, [10] * 4, 0), (9, [10] * 4, 0), (10, [10] * 4, 1), (39, [10] * 4, 3), (40, [10] * 4, 4), (10, [10] * 20, 0)],
+)
+def test_graphs_are_kept_within_the_tokens_granted_and_where_they_count(room, chunks, held):
+    made = [Chunk([0], torch.zeros(1, tokens), torch.ones(1, tokens)) for tokens in chunks]
+    runtime = RuntimeConfig(graph_tokens=room)
+    assert _held(made, Processes("cpu"), runtime) == held
