@@ -107,6 +107,28 @@ def soup(
 
 
 @commands.command()
+def pairs(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with message catalogues (.mo, .po) in them.")],
+    out: Annotated[Path, typer.Option(help="The parquet table to write.")],
+    without: Annotated[Path | None, typer.Option(help="Folder of tables whose texts are left out.")] = None,
+    licence: Annotated[str, typer.Option(help="Of the catalogues, for the model card.")] = "",
+) -> None:
+    """Make English-Chinese sentence pairs of the catalogues that programs are translated with.
+
+    Example: kalm train pairs /usr/share/locale /usr/share/games --out tables/programs_zh_en.parquet
+    """
+    import pyarrow.parquet as pq
+
+    from trainer.catalogues import LICENCE_UNKNOWN, catalogue_pairs, texts_of_tables
+
+    known = texts_of_tables(without) if without else ()
+    table = catalogue_pairs(folders, without=known, licence=licence or LICENCE_UNKNOWN)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, out, compression="zstd")
+    console.print(f"{table.num_rows:,} pairs are in {out}; train on them with --data.")
+
+
+@commands.command()
 def pack(
     model: Annotated[Path, typer.Argument(help="Folder of a finished model.")],
     out: Annotated[Path, typer.Option(help="Where the packed copy goes.")],
