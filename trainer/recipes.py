@@ -188,7 +188,7 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "loss": _with_hard_negatives(pretrain.loss, temperature=0.05).model_copy(update={"negatives_per_query": 3}),
             "optimizer": OptimizerConfig(learning_rate=2e-4, freeze_embeddings=True),
             "batch_size": 96,
-            "max_steps": 80,
+            "max_steps": 50,
         }
     )
     distill = pretrain.model_copy(
@@ -201,7 +201,7 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             ),
             "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
             "stored_bits": 4,
-            "max_steps": 260,
+            "max_steps": 190,
             "checkpoint_every": 20,
             "checkpoints_kept": 3,
             "teachers": (
