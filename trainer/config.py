@@ -115,8 +115,9 @@ class LossConfig(_Frozen):
     """Weight of KL(teacher || student) beside the contrastive loss; *unconfirmed*, 1 is neutral."""
     distill_temperature: Annotated[float, Field(gt=0)] = 0.05
     """Of both softmaxes; 0.05 is the best of the paper's ablation."""
-    distill_candidates: Literal["group", "batch"] = "group"
-    """Whether the softmax runs over a query's own positive and negatives or over the batch's; *unconfirmed*."""
+    distill_candidates: Literal["group", "batch", "texts"] = "group"
+    """Whether the softmax runs over a query's own positive and negatives or over the batch's; *unconfirmed*. ``texts``
+    adds a second one over the batch's other queries, which is what classification and clustering compare."""
     contrastive_weight: Annotated[float, Field(ge=0)] = 1.0
     """0 leaves the distillation term alone."""
     graded_scale: Annotated[float, Field(gt=0)] = 20.0

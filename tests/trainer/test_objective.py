@@ -93,6 +93,16 @@ def _distilled(cut, layout, row, config):
             if place >= 0:
                 by_teacher = layout.taught[row, 0].double() @ layout.taught[other, 1 + column].double()
                 pairs.append((by_teacher, cut[layout.queries[row]] @ cut[place]))
+    divergence = _divergence(pairs, config)
+    if config.distill_candidates == "texts":
+        mates = [o for o in range(len(layout)) if o != row and layout.teachers[o] == layout.teachers[row]]
+        queries, taught = cut[layout.queries], layout.taught[:, 0].double()
+        among = [(taught[row] @ taught[other], queries[row] @ queries[other]) for other in mates]
+        divergence = (divergence + (_divergence(among, config) if among else 0)) / 2
+    return divergence
+
+
+def _divergence(pairs, config):
     teacher, student = (torch.stack(part)[None] for part in zip(*pairs, strict=True))
     return distillation(teacher, student, temperature=config.distill_temperature)[0]
 
