@@ -201,7 +201,7 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             ),
             "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
             "stored_bits": 4,
-            "max_steps": 190,
+            "max_steps": 220,
             "checkpoint_every": 20,
             "checkpoints_kept": 3,
             "teachers": (

@@ -193,3 +193,14 @@ def plain_layout(queries, positives, labels=None, scores=None):
         teachers=torch.full((rows,), -1),
         taught=torch.zeros(rows, 2, 0),
     )
+
+
+def test_a_row_whose_teacher_teaches_no_other_learns_from_its_candidates_alone():
+    config = switch_config(("distil-texts",))
+    vectors, layout = random_case(0)
+    alone = layout.with_tensors({"teachers": torch.tensor([3, 0, 0, -1, -1, 0, 0])})
+    leaf = vectors.clone().requires_grad_()
+    losses = Objective(config, 8)(leaf, alone).total
+    assert_close(losses, row_by_row(vectors, alone, config))
+    losses.sum().backward()
+    assert leaf.grad.isfinite().all()
