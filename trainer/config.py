@@ -199,6 +199,15 @@ class BackboneConfig(_Frozen):
     """Tokens kept: the most frequent of the stage's own texts; None keeps all."""
 
 
+class VariantConfig(_Frozen):
+    """What KaLM-Embedding-V2 decided against, for measuring its decisions (``variants.py``)."""
+
+    attention: Literal["bidirectional", "causal"] = "bidirectional"
+    pooling: Literal["mean", "last"] = "mean"
+    instructions: bool = True
+    """False leaves all texts bare."""
+
+
 class StageConfig(_Frozen):
     """One stage of training on one loop."""
 
@@ -209,6 +218,7 @@ class StageConfig(_Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     lora: LoraConfig | None = None
+    variant: VariantConfig = VariantConfig()
     teachers: tuple[TeacherConfig, ...] = ()
     batch_size: Positive = 512
     """Queries of one step over all processes: each sees all the others' texts."""
