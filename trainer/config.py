@@ -184,6 +184,9 @@ class TeacherConfig(_Frozen):
     for any object with a method ``encode``."""
     query_prompt: str = ""
     """Put before queries, ``{instruction}`` standing for the task's; our own encoder knows without being told."""
+    max_tokens: Positive | None = None
+    """Most of a text that our encoder lets it read; None leaves it to the model. What the student does not read it
+    need not know."""
     languages: tuple[str, ...] = ()
     """Sources it teaches: those of which it reads every language; none listed teaches all."""
 

