@@ -18,6 +18,7 @@ OPTIONS = {
     "matryoshka": {"dims": (8, 4, 2), "weights": (1.0, 0.3, 0.2)},
     "distil-group": {"distill_weight": 0.7},
     "distil-batch": {"distill_weight": 0.7, "distill_candidates": "batch"},
+    "distil-texts": {"distill_weight": 0.7, "distill_candidates": "texts"},
 }
 
 _INDEPENDENT = ("directions", "margin", "mixing", "matryoshka", "alone")
@@ -25,7 +26,7 @@ SWITCHES = [
     tuple(itertools.compress(_INDEPENDENT, chosen)) + focal + teacher
     for chosen in itertools.product((True, False), repeat=len(_INDEPENDENT))
     for focal in ((), ("focal",), ("attached",))
-    for teacher in ((), ("distil-group",), ("distil-batch",))
+    for teacher in ((), ("distil-group",), ("distil-batch",), ("distil-texts",))
 ]
 """Every combination of the switches of the objective."""
 

@@ -115,8 +115,9 @@ class LossConfig(_Frozen):
     """Weight of KL(teacher || student) beside the contrastive loss; *unconfirmed*, 1 is neutral."""
     distill_temperature: Annotated[float, Field(gt=0)] = 0.05
     """Of both softmaxes; 0.05 is the best of the paper's ablation."""
-    distill_candidates: Literal["group", "batch"] = "group"
-    """Whether the softmax runs over a query's own positive and negatives or over the batch's; *unconfirmed*."""
+    distill_candidates: Literal["group", "batch", "texts"] = "group"
+    """Whether the softmax runs over a query's own positive and negatives or over the batch's; *unconfirmed*. ``texts``
+    adds a second one over the batch's other queries, which is what classification and clustering compare."""
     contrastive_weight: Annotated[float, Field(ge=0)] = 1.0
     """0 leaves the distillation term alone."""
     graded_scale: Annotated[float, Field(gt=0)] = 20.0
@@ -183,6 +184,9 @@ class TeacherConfig(_Frozen):
     for any object with a method ``encode``."""
     query_prompt: str = ""
     """Put before queries, ``{instruction}`` standing for the task's; our own encoder knows without being told."""
+    max_tokens: Positive | None = None
+    """Most of a text that our encoder lets it read; None leaves it to the model. What the student does not read it
+    need not know."""
     languages: tuple[str, ...] = ()
     """Sources it teaches: those of which it reads every language; none listed teaches all."""
 
@@ -198,6 +202,15 @@ class BackboneConfig(_Frozen):
     """Tokens kept: the most frequent of the stage's own texts; None keeps all."""
 
 
+class VariantConfig(_Frozen):
+    """What KaLM-Embedding-V2 decided against, for measuring its decisions (``variants.py``)."""
+
+    attention: Literal["bidirectional", "causal"] = "bidirectional"
+    pooling: Literal["mean", "last"] = "mean"
+    instructions: bool = True
+    """False leaves all texts bare."""
+
+
 class StageConfig(_Frozen):
     """One stage of training on one loop."""
 
@@ -208,6 +221,7 @@ class StageConfig(_Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     lora: LoraConfig | None = None
+    variant: VariantConfig = VariantConfig()
     teachers: tuple[TeacherConfig, ...] = ()
     batch_size: Positive = 512
     """Queries of one step over all processes: each sees all the others' texts."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.batches import BatchPlan, SourceSize, Visit
 from trainer.columns import Columns, Row, RowForm, check_table, prompts_of, read_rows, tell_form, with_metadata
-from trainer.config import DataConfig, Source
+from trainer.config import DataConfig, Source, StageConfig
 from trainer.draws import Permutation, derive, mix
 from trainer.formats import (
     Example,
@@ -60,7 +60,7 @@ class OpenSource:
     """
 
     def __init__(self, source: Source, dataset: "Dataset", columns: Columns, form: RowForm, draws: "_Draws") -> None:
-        query_prompt, document_prompt = prompts_of(source)
+        query_prompt, document_prompt = prompts_of(source) if draws.instructions else ("", "")
         self.source = source
         self.form = form
         self.rows = len(dataset)
@@ -180,6 +180,7 @@ class _Draws:
     seed: int
     negatives_per_query: int
     example_share: float
+    instructions: bool
 
 
 class TrainingData:
@@ -196,20 +197,35 @@ class TrainingData:
         self._found = tuple(found for found, _ in tables)
 
     @classmethod
-    def open(cls, config: DataConfig, *, seed: int, negatives_per_query: int, cache_dir: Path | None = None) -> Self:
+    def of_stage(cls, config: StageConfig) -> Self:
+        """The data of a stage; raises as :meth:`open` does."""
+        negatives, instructions = config.loss.negatives_per_query, config.variant.instructions
+        return cls.open(config.data, seed=config.seed, negatives_per_query=negatives, instructions=instructions)
+
+    @classmethod
+    def open(
+        cls,
+        config: DataConfig,
+        *,
+        seed: int,
+        negatives_per_query: int,
+        instructions: bool = True,
+        cache_dir: Path | None = None,
+    ) -> Self:
         """Open and check all tables; nothing is read but their shapes, labels aside.
 
         Args:
             config: Where the texts are.
             seed: Of all draws.
             negatives_per_query: Most negatives of an example.
+            instructions: Whether texts are introduced by their tasks' prompts.
             cache_dir: Where tables are kept as Arrow; None takes the place that ``datasets`` uses anyway.
 
         Raises:
             InvalidData: If a table is missing, empty, unreadable or lacks what its form needs.
             UnknownTask: If the task of a source is unknown.
         """
-        draws = _Draws(seed, negatives_per_query, config.example_share)
+        draws = _Draws(seed, negatives_per_query, config.example_share, instructions)
         return cls(config, seed, [(found, _open(found, draws, cache_dir)) for found in find_tables(config)])
 
     def plan(self, batch_size: int) -> BatchPlan:

@@ -32,7 +32,7 @@ def plan_stage(config: StageConfig) -> StagePlan:
     """
     if config.data.root.startswith("hub:"):
         return _declared(config)
-    data = TrainingData.open(config.data, seed=config.seed, negatives_per_query=config.loss.negatives_per_query)
+    data = TrainingData.of_stage(config)
     steps = data.plan(config.batch_size).steps_per_epoch * config.epochs
     return StagePlan(config, data.describe(), config.max_steps or steps, is_declared=False)
 

@@ -67,6 +67,9 @@ def attend(
         hidden = ~attention_mask.expand(batch, shared, length, length).reshape(batch, 1, shared * length, length)
         # The smallest number and not -inf: a padded row may see nothing at all, and must not become not-a-number.
         scores = scores.masked_fill_(hidden, torch.finfo(scores.dtype).min)
+    elif module.is_causal:  # told so and given no mask where nothing is padded
+        ahead = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1).repeat(shared, 1)
+        scores = scores.masked_fill_(ahead, torch.finfo(scores.dtype).min)
     weights = functional.dropout(scores.softmax(dim=-1), dropout, training=module.training)
     states = (weights @ value).view(batch, heads, length, width)
     return states.transpose(1, 2).contiguous(), None

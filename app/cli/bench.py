@@ -82,6 +82,31 @@ def train(
 
 
 @commands.command()
+def recipe(
+    out: Annotated[Path, typer.Option(help="Folder of the runs; the same command goes on with them.")],
+    evaluation: Annotated[str, typer.Option(help="Folder of MTEB-shaped tasks to score on.")],
+    name: Annotated[str, typer.Option("--recipe", help="kalm_v2, kalm_v2_5, nano or tiny.")] = "nano",
+    data: Annotated[str, typer.Option(help="Folder of training tables.")] = "",
+    base: Annotated[str, typer.Option(help="Model to start from.")] = "",
+    only: Annotated[str, typer.Option(help="Variants, as full,no-focal; all if not given.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of a variant; the whole recipe has at least two.")] = 1,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting, as kalm train all does.")] = None,
+) -> None:
+    """Measure what each ingredient of a recipe is worth: train it whole and with one thing taken out.
+
+    Example: kalm bench recipe --out runs/ablations --evaluation tasks --data tables --base gemma.gguf --seeds 2
+    """
+    from app.benchmarks.ablations import as_table, run_ablations
+    from trainer.recipes import Places, find_recipe
+
+    whole = find_recipe(name, Places(data, base, evaluation)).changed(set_ or [])
+    names = [part.strip() for part in only.split(",") if part.strip()]
+    report = run_ablations(whole, out, names, seeds, "kalm bench recipe")
+    (out / "ablations.md").write_text(as_table(report), encoding="utf-8")
+    typer.echo(json.dumps(report, indent=2))
+
+
+@commands.command()
 def data(
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the generated table.")] = 10_000_000,
 ) -> None:

@@ -73,7 +73,7 @@ def test_equal_for_every_combination_of_switches(dropout, monkeypatch):
     monkeypatch.setattr("trainer.objective._BLOCK_SIMILARITIES", 220)  # several blocks of rows
     network = Network(dropout)
     inputs = torch.randn(28, 6, dtype=torch.float64)
-    assert len(SWITCHES) == 288
+    assert len(SWITCHES) == 384
     step = 1 if os.environ.get("KALM_TEST_SWITCHES") == "all" else 5
     for number, switches in enumerate(SWITCHES[::step]):
         objective = Objective(switch_config(switches), 8)

@@ -93,6 +93,16 @@ def _distilled(cut, layout, row, config):
             if place >= 0:
                 by_teacher = layout.taught[row, 0].double() @ layout.taught[other, 1 + column].double()
                 pairs.append((by_teacher, cut[layout.queries[row]] @ cut[place]))
+    divergence = _divergence(pairs, config)
+    if config.distill_candidates == "texts":
+        mates = [o for o in range(len(layout)) if o != row and layout.teachers[o] == layout.teachers[row]]
+        queries, taught = cut[layout.queries], layout.taught[:, 0].double()
+        among = [(taught[row] @ taught[other], queries[row] @ queries[other]) for other in mates]
+        divergence = (divergence + (_divergence(among, config) if among else 0)) / 2
+    return divergence
+
+
+def _divergence(pairs, config):
     teacher, student = (torch.stack(part)[None] for part in zip(*pairs, strict=True))
     return distillation(teacher, student, temperature=config.distill_temperature)[0]
 
@@ -183,3 +193,14 @@ def plain_layout(queries, positives, labels=None, scores=None):
         teachers=torch.full((rows,), -1),
         taught=torch.zeros(rows, 2, 0),
     )
+
+
+def test_a_row_whose_teacher_teaches_no_other_learns_from_its_candidates_alone():
+    config = switch_config(("distil-texts",))
+    vectors, layout = random_case(0)
+    alone = layout.with_tensors({"teachers": torch.tensor([3, 0, 0, -1, -1, 0, 0])})
+    leaf = vectors.clone().requires_grad_()
+    losses = Objective(config, 8)(leaf, alone).total
+    assert_close(losses, row_by_row(vectors, alone, config))
+    losses.sum().backward()
+    assert leaf.grad.isfinite().all()

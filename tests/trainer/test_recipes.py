@@ -74,7 +74,7 @@ def test_the_shipped_models_recipe_names_its_tables_wherever_the_data_is():
     roots = [stage.data.root for stage in (pretrain, finetune, distill)]
     assert roots == [str(Path("tables") / "pretrain"), str(Path("tables") / "finetune"), "tables"]
     named = {source.name for stage in (pretrain, finetune) for source in stage.data.sources}
-    again = {source.name for source in distill.data.sources}
+    again = {Path(source.path).stem for source in distill.data.sources}
     assert again < named
     assert {source.name for source in finetune.data.sources} < again
     assert {source.path.partition("/")[0] for source in distill.data.sources} == {"pretrain", "finetune"}

@@ -151,6 +151,15 @@ def test_opened_teachers_share_a_cache_that_is_not_bounded(tiny_checkpoint, tmp_
     assert place.is_file()
 
 
+def test_a_teacher_reads_no_more_than_it_is_told(tiny_checkpoint, wide, tmp_path):
+    long = "bees make honey " * 30
+    config = TeacherConfig(model=str(tiny_checkpoint()), max_tokens=8)
+    _, taught = Teachers.open([config], tmp_path / "teachers.sqlite", "cpu").teach([example(long, long)], 0)
+    short = Embedder.load(str(tiny_checkpoint()), device="cpu", dtype="float32", max_tokens=8)
+    np.testing.assert_allclose(taught[0, 1], short.encode_documents([long])[0], atol=1e-5)
+    assert not np.allclose(taught[0, 1], wide.encode_documents([long])[0], atol=1e-3)
+
+
 # Models of others
 
 
