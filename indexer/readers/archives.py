@@ -188,7 +188,7 @@ def _unpacking(file: BinaryIO, head: bytes) -> IO[bytes]:
 def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
     with broken_as_unreadable(_TAR):
         info = archive.next()
-        archive.members.clear()  # it keeps all it has seen
+        archive.members.clear()  # type: ignore[attr-defined]  # it keeps all it has seen
         return info
 
 
