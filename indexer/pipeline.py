@@ -9,6 +9,7 @@ an earlier version of it stays searchable.
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from indexer.chunking import Chunker
 from indexer.lexical import LexicalEncoder
 from indexer.locks import AlreadyLocked, locked
 from indexer.plan import FoundFile, Plan
-from indexer.readers import READER_VERSION, UnreadableFile, read
-from indexer.records import Corpus, FileState, KnownDocument, Manifest
+from indexer.readers import READER_VERSION, PartlyUnreadable, UnreadableFile
+from indexer.readers.process import ReaderProcess
+from indexer.records import Corpus, Document, FileState, KnownDocument, Manifest
 from indexer.sink import GenerationSink, document_digest
 from indexer.store import StoreError, VectorEngine
 
@@ -64,7 +66,7 @@ class BuildReport:
         documents: Documents added or changed.
         removed: Documents that are no longer there.
         chunks: Passages written.
-        failed: Files that could not be read, with the reason.
+        failed: Files that could not be read, or not in every part, with the reason.
     """
 
     generation: int
@@ -77,13 +79,18 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """The parts every build works with."""
+    """The parts every build works with.
+
+    Attributes:
+        reader: Reads the files; where none is given, each build has one of its own.
+    """
 
     catalog: Catalog
     engine: VectorEngine
     encoder: TextEncoder
     lexical: LexicalEncoder
     lock_folder: Path
+    reader: ReaderProcess | None = None
 
     def build(
         self,
@@ -154,8 +161,10 @@ def _run(
     try:
         expected = store.count()
         sink = GenerationSink(parts.catalog, store, parts.encoder, parts.lexical, corpus.name, number)
-        work = _Work(parts.catalog, parts.chunker(), sink, corpus, base, plan, found, on_progress)
-        work.index_files()
+        reading: AbstractContextManager[ReaderProcess] = nullcontext(parts.reader) if parts.reader else ReaderProcess()
+        with reading as reader:
+            work = _Work(parts.catalog, reader, parts.chunker(), sink, corpus, base, plan, found, on_progress)
+            work.index_files()
         sink.flush()
         work.remove_gone()
         sink.delete_stale()
@@ -206,6 +215,7 @@ class _Work:
     """
 
     catalog: Catalog
+    reader: ReaderProcess
     chunker: Chunker
     sink: GenerationSink
     corpus: Corpus
@@ -267,9 +277,14 @@ class _Work:
         """Documents that changed go to the sink; those no longer in the file go.
 
         The file is read to its end before anything is handed on, so that one that breaks half-way leaves its
-        earlier version as it was.
+        earlier version as it was. So does a file in an archive that cannot be read, the others in it aside.
         """
-        documents = list(read(file.path, uri))
+        documents: list[Document] = []
+        partly: PartlyUnreadable | None = None
+        try:
+            documents.extend(self.reader.read(file.path, uri))
+        except PartlyUnreadable as reason:
+            partly = reason
         known = self._known(uri)
         bytes_read = 0
         for document_id, document in ((document.id(self.corpus.name), document) for document in documents):
@@ -279,6 +294,8 @@ class _Work:
                 self.replaced.add(document_id)
             bytes_read += len(document.text)  # characters: near enough for a bar
             self.report("embedding", min(bytes_read, file.size))
+        if partly is not None:
+            raise partly
         for document_id, gone in known.items():
             self._remove(document_id, gone)
 

@@ -61,7 +61,8 @@ def plan(known: Mapping[str, FileState], found: Mapping[str, FoundFile]) -> Plan
 def find_files(corpus: Corpus) -> dict[str, FoundFile]:
     """Readable files under a corpus's root, by path relative to it.
 
-    Hidden files and links are passed over: a link could lead out of the folder the user named, or in a circle.
+    Hidden files and links are passed over: a link could lead out of the folder the user named, or in a circle. So
+    are pipes and devices, which never end.
     """
     if corpus.root.is_file():
         return {corpus.root.name: _found(corpus.root)}
@@ -72,7 +73,7 @@ def find_files(corpus: Corpus) -> dict[str, FoundFile]:
         for name in names:
             path = Path(folder, name)
             uri = _printable(path.relative_to(corpus.root).as_posix())
-            if wanted(uri) and not name.startswith(".") and not path.is_symlink():
+            if wanted(uri) and not name.startswith(".") and not path.is_symlink() and path.is_file():
                 found[uri] = _found(path)
     return found
 

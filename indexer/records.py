@@ -33,13 +33,15 @@ class Document:
 
     Attributes:
         uri: Path of the file relative to the corpus root, with forward slashes.
-        key: Empty for a file; the row's id (or ``row-12``) for a row of a table.
+        key: Empty for a file; the row's id (or ``row-12``) for a row of a table, the Message-ID for a message of a
+            mailbox; for a file in an archive its path there, before ``#`` and a key of its own where it has one.
         title: What a result card shows; never empty.
         text: The whole text, ``\n`` line ends, no NUL and no lone surrogate.
         sections: Cover the text in order without overlap; stretches between them are white space.
-        file_type: ``markdown``, ``html``, ``text``, ``pdf``, ``csv``, ``jsonl`` or ``package``.
+        file_type: ``markdown``, ``html``, ``text``, ``pdf``, ``docx``, ``pptx``, ``xlsx``, ``epub``, ``csv``,
+            ``jsonl``, ``json``, ``parquet``, ``email``, ``mbox``, ``code`` or ``package``.
         language: ISO 639-1 code, or empty where nothing can be said.
-        metadata: Further columns or fields, as text.
+        metadata: Further columns or fields, as text; ``author`` and ``date`` (ISO 8601) where the file says them.
     """
 
     uri: str

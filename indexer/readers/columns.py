@@ -51,6 +51,11 @@ def choose_columns(sample: Sequence[Row]) -> Columns | None:
     return Columns(text, "" if title == text else title, key)
 
 
+def names_a_text(names: Sequence[str]) -> bool:
+    """Whether one of the columns is named as a text is: the rows are then documents, and not figures."""
+    return bool(_named(_TEXTS, names))
+
+
 def _named(wanted: Iterable[str], names: Iterable[str]) -> str:
     """The column that has the first of the wanted names that any column has; empty where none has."""
     by_name = {name.strip().lower(): name for name in reversed(list(names))}

@@ -4,10 +4,11 @@ import codecs
 import functools
 import io
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
 from indexer.readers.errors import UnreadableFile
+from indexer.readers.source import Source
 
 EMPTY = "The file is empty; there is nothing to index."
 _BINARY = "The file holds binary data, not text; convert it to a supported format and index again."
@@ -71,18 +72,18 @@ def clean(text: str) -> str:
     return _REMOVED.sub("", _LINE_END.sub("\n", text))
 
 
-def read_text(path: Path, declared: str = "") -> str:
+def read_text(source: Source, declared: str = "") -> str:
     """The whole file as clean text.
 
     Args:
-        path: The file.
+        source: The file.
         declared: Encoding that the file says it is in; believed where the bytes agree.
 
     Raises:
-        UnreadableFile: If the file is empty or blank, is not text, or is in an unknown encoding.
+        UnreadableFile: If the file is empty or blank, too large, not text, or in an unknown encoding.
         OSError: If the file cannot be opened or read.
     """
-    return decode(path.read_bytes(), declared)
+    return decode(source.read(), declared)
 
 
 def decode(data: bytes, declared: str = "") -> str:
@@ -97,16 +98,32 @@ def decode(data: bytes, declared: str = "") -> str:
     return text
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(source: Source) -> TextIO:
     """Open a file too large to be read at once; its lines are not yet clean, and keep their ends.
 
     Raises:
         UnreadableFile: If the file is empty, is not text, or is in an unknown encoding.
         OSError: If the file cannot be opened or read.
     """
-    with path.open("rb") as file:
+    with source.open() as file:
         encoding = detect_encoding(file)
-    return path.open(encoding=encoding, errors="replace", newline="")
+    return io.TextIOWrapper(source.open(), encoding=encoding, errors="replace", newline="")
+
+
+def text_lines(file: TextIO, limit: int) -> Iterator[str]:
+    """The lines of an open file.
+
+    Raises:
+        UnreadableFile: At a line of more characters than the limit, of which no more are read.
+    """
+    number = 1
+    while line := file.readline(limit + 1):
+        if len(line) > limit:
+            raise UnreadableFile(
+                f"Line {number} is longer than {limit:,} characters; break it into lines and index again."
+            )
+        yield line
+        number += 1
 
 
 def detect_encoding(file: BinaryIO, declared: str = "") -> str:

@@ -6,7 +6,6 @@ the headings of most pages, and was four times slower.
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.readers.decoding import EMPTY, decode
@@ -14,6 +13,7 @@ from indexer.readers.errors import UnreadableFile
 from indexer.readers.html_blocks import BlockWriter
 from indexer.readers.html_furniture import NO_TEXT_TAGS, is_furniture
 from indexer.readers.layout import Part, make_document
+from indexer.readers.source import Source
 from indexer.records import Document
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MIN_MAIN_SHARE = 0.25
 """A "main" element with a smaller share of the page's text is a teaser or a slip of the template."""
 
 
-def read_html(path: Path, uri: str) -> Iterator[Document]:
+def read_html(source: Source) -> Iterator[Document]:
     """Read an HTML file as one document.
 
     Its title is the first ``<h1>`` of the main content, else ``<title>``, else the first heading, else the
@@ -40,10 +40,19 @@ def read_html(path: Path, uri: str) -> Iterator[Document]:
         UnreadableFile: If the file is empty, is not text, is in an unknown encoding, or shows no text.
         OSError: If the file cannot be opened or read.
     """
+    title, parts = html_parts(source.read())
+    yield make_document(source.uri, "html", title, parts)
+
+
+def html_parts(data: bytes) -> tuple[str, list[Part]]:
+    """Title and main content of a page; the title is empty where it has none.
+
+    Raises:
+        UnreadableFile: If the page is empty, is not text, or is in an unknown encoding.
+    """
     # Here, not above: only this reader needs the parser.
     from selectolax.lexbor import LexborHTMLParser
 
-    data = path.read_bytes()
     declared = _CHARSET.search(data[:_HEAD_BYTES])
     markup = decode(data, declared.group(1).decode("ascii", "replace") if declared else "")
     if _XML.match(markup):
@@ -56,7 +65,7 @@ def read_html(path: Path, uri: str) -> Iterator[Document]:
     if page.body is None:
         raise UnreadableFile(EMPTY)
     parts = _main_content(page.body)
-    yield make_document(uri, "html", _title(page, parts), parts)
+    return _title(page, parts), parts
 
 
 def _title(page: "LexborHTMLParser", parts: list[Part]) -> str:

@@ -12,6 +12,7 @@ from indexer.records import Document, Section
 
 _NO_TEXT = "The file holds no text that could be searched; there is nothing to index."
 _TITLE_CHARS = 100
+_METADATA_CHARS = 1000
 _EXTRA_LINES = re.compile(r"\n{3,}")
 
 
@@ -44,6 +45,19 @@ def one_line(text: str, limit: int = 0) -> str:
 def file_stem(uri: str) -> str:
     """The file's name without suffix: the title of last resort, never empty."""
     return one_line(PurePosixPath(uri).stem) or "untitled"
+
+
+def about(author: str = "", date: str = "", **others: str) -> dict[str, str]:
+    """Metadata of what a file says of itself, in one line each; what it does not say is left out.
+
+    Args:
+        author: Names.
+        date: Day or moment, ISO 8601.
+        others: Further fields.
+    """
+    fields = {"author": author, "date": date, **others}
+    lines = {name: one_line(value, _METADATA_CHARS) for name, value in fields.items()}
+    return {name: line for name, line in lines.items() if line}
 
 
 def make_document(

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from indexer.readers.decoding import read_text
 from indexer.readers.front_matter import split_front_matter
 from indexer.readers.layout import Part, make_document
 from indexer.readers.lines import join_lines
 from indexer.readers.markdown_inline import plain_inline
+from indexer.readers.source import Source
 from indexer.records import Document
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(?P<marks>`{3,}(?=[^`]*$)|~{3,})")
@@ -31,7 +31,7 @@ _ASIDE = re.compile(r"[ \t]*:{3,}[ \t]*\{?\.?([\w-]+)\}?[ \t]*(.*)")
 _CODE_INDENT = re.compile(r" {4}|\t")
 
 
-def read_markdown(path: Path, uri: str) -> Iterator[Document]:
+def read_markdown(source: Source) -> Iterator[Document]:
     """Read a Markdown file as one document.
 
     Its title is that of the front matter, else the first heading of the highest level, else the file name.
@@ -40,10 +40,10 @@ def read_markdown(path: Path, uri: str) -> Iterator[Document]:
         UnreadableFile: If the file is empty, is not text, or is in an unknown encoding.
         OSError: If the file cannot be opened or read.
     """
-    fields, text = split_front_matter(read_text(path))
+    fields, text = split_front_matter(read_text(source))
     parts = outline_markdown(text)
     title = fields.pop("title", "") or first_heading(parts)
-    yield make_document(uri, "markdown", title, parts, fields)
+    yield make_document(source.uri, "markdown", title, parts, fields)
 
 
 def first_heading(parts: list[Part]) -> str:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import HeaderParser
-from pathlib import Path
 
 from indexer.readers.decoding import read_text
 from indexer.readers.errors import UnreadableFile
 from indexer.readers.layout import Part, make_document, one_line
 from indexer.readers.markdown import outline_markdown
 from indexer.readers.rst import plain_text_of_rst
+from indexer.readers.source import Source
 from indexer.readers.text import outline_text
 from indexer.records import Document
 
@@ -34,7 +34,7 @@ _UNKNOWN = "UNKNOWN"
 """What old tools wrote into fields that were not given."""
 
 
-def read_package(path: Path, uri: str) -> Iterator[Document]:
+def read_package(source: Source) -> Iterator[Document]:
     """Read a ``METADATA`` file as one document: the summary, then the description.
 
     Its title is the package's name; its metadata are ``version``, ``license`` and ``home_page``, where given.
@@ -43,13 +43,13 @@ def read_package(path: Path, uri: str) -> Iterator[Document]:
         UnreadableFile: If the file is empty, is not text, or names no package.
         OSError: If the file cannot be opened or read.
     """
-    message = HeaderParser().parsestr(read_text(path))
+    message = HeaderParser().parsestr(read_text(source))
     name = _field(message, "Name")
     if not name:
         raise UnreadableFile(_NO_PACKAGE)
     metadata = {"version": _field(message, "Version"), "license": _license(message), "home_page": _home_page(message)}
     parts = _parts(name, _field(message, "Summary"), message)
-    yield make_document(uri, "package", name, parts, {key: value for key, value in metadata.items() if value})
+    yield make_document(source.uri, "package", name, parts, {key: value for key, value in metadata.items() if value})
 
 
 def _field(message: Message, name: str) -> str:

@@ -4,13 +4,14 @@ import ctypes
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from indexer.readers.decoding import EMPTY
 from indexer.readers.errors import UnreadableFile
-from indexer.readers.layout import finish_document, one_line, place
+from indexer.readers.layout import about, finish_document, one_line, place
 from indexer.readers.pdf_lines import Line, line_spans, paragraphs, plain_line, without_running_lines
+from indexer.readers.source import Source
 from indexer.records import Document
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _NO_TITLE = re.compile(
     r"|无标题|文档\s*\d*|幻灯片\s*\d*",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"(?:D:)?(\d{4})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _PROGRAM = re.compile(r"microsoft (?:word|powerpoint|excel) - ", re.IGNORECASE)
 
 _pdfium = threading.Lock()
@@ -43,7 +45,7 @@ Bookmark = tuple[int, str, int]
 """Level from 0, title, and number of the page from 0."""
 
 
-def read_pdf(path: Path, uri: str) -> Iterator[Document]:
+def read_pdf(source: Source) -> Iterator[Document]:
     """Read a PDF as one document.
 
     Its title is that of its metadata, else its first line, else the file name. The headings of a page are the
@@ -53,14 +55,15 @@ def read_pdf(path: Path, uri: str) -> Iterator[Document]:
         UnreadableFile: If the file is empty, not a PDF, damaged, protected by a password, or has no text.
         OSError: If the file cannot be opened or read.
     """
-    _check_header(path)
+    _check_header(source.head(_HEADER_BYTES))
     # Here, not above: loading the library takes as long as reading a small PDF.
     import pypdfium2
 
     with _pdfium:
         try:
-            with pypdfium2.PdfDocument(path) as pdf:
-                title = _metadata_title(pdf)
+            with pypdfium2.PdfDocument(source.content) as pdf:
+                _check_pages(len(pdf), source.limits.pages)
+                title, metadata = _metadata_value(pdf, "Title"), _metadata(pdf)
                 bookmarks = _bookmarks(pdf)
                 raw_pages = [_page_lines(pdf, number) for number in range(len(pdf))]
         except pypdfium2.PdfiumError as error:
@@ -74,17 +77,21 @@ def read_pdf(path: Path, uri: str) -> Iterator[Document]:
         (paragraphs(lines, compounds), headings[number], number + 1) for number, lines in enumerate(pages)
     )
     first_line = next((line.text for lines in pages for line in lines if any(map(str.isalnum, line.text))), "")
-    title = _title(title, uri) or first_line[: _MAX_TITLE_CHARS + 1]
-    yield finish_document(uri, "pdf", title if len(title) <= _MAX_TITLE_CHARS else "", text, sections)
+    title = _title(title, source.uri) or first_line[: _MAX_TITLE_CHARS + 1]
+    title = title if len(title) <= _MAX_TITLE_CHARS else ""
+    yield finish_document(source.uri, "pdf", title, text, sections, metadata)
 
 
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
+def _check_header(head: bytes) -> None:
     if not head.strip():
         raise UnreadableFile(EMPTY)
     if b"%PDF-" not in head:
         raise UnreadableFile(_NOT_A_PDF)
+
+
+def _check_pages(count: int, limit: int) -> None:
+    if count > limit:
+        raise UnreadableFile(f"The PDF has more than {limit:,} pages; split it and index the parts.")
 
 
 def _check_text(pages: Sequence[Sequence[Line]]) -> None:
@@ -142,9 +149,14 @@ def _bookmarks(pdf: "pypdfium2.PdfDocument") -> list[Bookmark]:
     return found
 
 
-def _metadata_title(pdf: "pypdfium2.PdfDocument") -> str:
+def _metadata(pdf: "pypdfium2.PdfDocument") -> dict[str, str]:
+    date = _DATE.match(_metadata_value(pdf, "CreationDate"))
+    return about(_metadata_value(pdf, "Author"), "-".join(filter(None, date.groups())) if date else "")
+
+
+def _metadata_value(pdf: "pypdfium2.PdfDocument", name: str) -> str:
     try:
-        return str(pdf.get_metadata_value("Title"))
+        return str(pdf.get_metadata_value(name))
     except UnicodeDecodeError:
         return ""
 

@@ -1,17 +1,19 @@
-"""Tables: each row of a CSV or JSON Lines file is a document. Rows are read as they are asked for."""
+"""Tables as text: each row of a CSV or JSON Lines file is a document. Rows are read as they are asked for."""
 
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from itertools import chain, islice
-from pathlib import Path
 
 from indexer.readers.columns import Columns, Row, choose_columns
-from indexer.readers.decoding import EMPTY, clean, open_text
+from indexer.readers.decoding import EMPTY, clean, open_text, text_lines
 from indexer.readers.errors import UnreadableFile
 from indexer.readers.language import detect_language
 from indexer.readers.layout import one_line
+from indexer.readers.source import Source
 from indexer.records import Document, Section
 
 _SAMPLE_ROWS = 100
@@ -19,12 +21,11 @@ _SAMPLE_LINES = 50
 _DELIMITERS = (",", ";", "\t", "|")
 _EXCEL_HINT = re.compile(r"\ufeff?sep=(.)[\r\n]*", re.IGNORECASE)
 _TITLE_CHARS = 80
-_MAX_FIELD_CHARS = 2**31 - 1
 _NO_ROWS = "The table has no rows below its header; there is nothing to index."
 _NO_TEXT = "The table has no column with text; add one named text and index again."
 
 
-def read_csv(path: Path, uri: str) -> Iterator[Document]:
+def read_csv(source: Source) -> Iterator[Document]:
     """Read each row of a CSV file, whose first row names the columns, as one document.
 
     The delimiter is the one of comma, semicolon, tab and bar that fits the first lines. Rows without text are
@@ -32,24 +33,35 @@ def read_csv(path: Path, uri: str) -> Iterator[Document]:
 
     Raises:
         UnreadableFile: If the file is empty, is not text, or has no rows or no text; after the rows before it, if
-            a quotation mark is never closed.
+            a quotation mark is never closed or a line or field is too long.
         OSError: If the file cannot be opened or read.
     """
-    return _documents(_csv_rows(path), uri, "csv")
+    return row_documents(_csv_rows(source), source.uri, "csv")
 
 
-def read_jsonl(path: Path, uri: str) -> Iterator[Document]:
+def read_jsonl(source: Source) -> Iterator[Document]:
     """Read each line of a JSON Lines file, a JSON object, as one document.
 
     Raises:
         UnreadableFile: If the file is empty, is not text, or has no rows or no text; after the rows before it, if
-            a line is not a JSON object.
+            a line is not a JSON object or is too long.
         OSError: If the file cannot be opened or read.
     """
-    return _documents(_jsonl_rows(path), uri, "jsonl")
+    return row_documents(_jsonl_rows(source), source.uri, "jsonl")
 
 
-def _documents(rows: Iterator[Row], uri: str, file_type: str) -> Iterator[Document]:
+def row_documents(rows: Iterator[Row], uri: str, file_type: str, prefix: str = "") -> Iterator[Document]:
+    """Make each row that has text a document.
+
+    Args:
+        rows: All with the same columns.
+        uri: Path of the file.
+        file_type: One of those named at ``Document.file_type``.
+        prefix: What the key of each begins with, where the file has several tables.
+
+    Raises:
+        UnreadableFile: If there are no rows, or none with text.
+    """
     sample = list(islice(rows, _SAMPLE_ROWS))
     if not sample:
         raise UnreadableFile(_NO_ROWS)
@@ -61,7 +73,7 @@ def _documents(rows: Iterator[Row], uri: str, file_type: str) -> Iterator[Docume
         title = one_line(row.get(columns.title, ""))
         text = (row.get(columns.text, "") or ("" if columns.is_question else title)).strip()
         if text:
-            key = _key(row, columns, number, keys)
+            key = prefix + _key(row, columns, number, keys)
             yield _document(row, columns, key, title, text, uri, file_type)
 
 
@@ -90,20 +102,29 @@ def _document(row: Row, columns: Columns, key: str, title: str, text: str, uri: 
     )
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(source: Source) -> Iterator[Row]:
+    try:
+        yield from _parsed_csv(source)
+    except csv.Error as error:
+        raise UnreadableFile(f"The table cannot be read ({error}); correct it and index again.") from error
+
+
+def _parsed_csv(source: Source) -> Iterator[Row]:
+    limits = source.limits
     # The default of 128 KiB is less than a long article.
-    csv.field_size_limit(_MAX_FIELD_CHARS)
-    with open_text(path) as file:
-        head = list(islice(file, _SAMPLE_LINES))
+    csv.field_size_limit(limits.document_chars)
+    with open_text(source) as file:
+        all_lines = text_lines(file, limits.line_chars)
+        head = list(islice(all_lines, _SAMPLE_LINES))
         hint = _EXCEL_HINT.fullmatch(head[0]) if head else None
         delimiter = hint.group(1) if hint else _delimiter(head)
-        lines = _Lines(chain(head[1:] if hint else head, file), number=1 if hint else 0)
+        lines = _Lines(chain(head[1:] if hint else head, all_lines), 1 if hint else 0, limits.document_chars)
         reader = csv.reader(lines, delimiter=delimiter)
         header = next((row for row in reader if any(map(str.strip, row))), None)
         if header is None:
             raise UnreadableFile(EMPTY)
         lines.check_closed(delimiter)
-        names = _column_names(header)
+        names = column_names(header)
         for cells in reader:
             lines.check_closed(delimiter)
             values = [clean(cell).strip() for cell in _fitted(cells, len(names), delimiter)]
@@ -114,10 +135,11 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 class _Lines:
     """The lines of a file, of which those of the row last read are kept."""
 
-    def __init__(self, lines: Iterator[str], number: int) -> None:
+    def __init__(self, lines: Iterator[str], number: int, max_chars: int) -> None:
         self._lines = lines
         self._row: list[str] = []
         self._number = number
+        self._chars, self._max_chars = 0, max_chars
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -126,6 +148,13 @@ class _Lines:
         line = next(self._lines)
         self._number += 1
         self._row.append(line)
+        self._chars += len(line)
+        if self._chars > self._max_chars:
+            first = self._number - len(self._row) + 1
+            raise UnreadableFile(
+                f"The row at line {first} is longer than {self._max_chars:,} characters; look for a quotation mark "
+                "that is never closed and index again."
+            )
         return line
 
     def check_closed(self, delimiter: str) -> None:
@@ -134,7 +163,7 @@ class _Lines:
         Raises:
             UnreadableFile: If it did not; the csv module takes all rows after the mark for one field.
         """
-        lines, self._row = self._row, []
+        lines, self._row, self._chars = self._row, [], 0
         if len(lines) == 1:
             return
         try:
@@ -164,7 +193,7 @@ def _fit(head: Sequence[str], delimiter: str) -> tuple[float, int]:
     return sum(len(row) == width for row in body) / max(1, len(body)), width
 
 
-def _column_names(header: Sequence[str]) -> list[str]:
+def column_names(header: Sequence[str]) -> list[str]:
     """The header's cells, each named and none named twice."""
     names: list[str] = []
     for number, cell in enumerate(header, start=1):
@@ -180,9 +209,9 @@ def _fitted(cells: Sequence[str], width: int, delimiter: str) -> Sequence[str]:
     return [*cells[: width - 1], delimiter.join(cells[width - 1 :]).rstrip(delimiter)]
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
+def _jsonl_rows(source: Source) -> Iterator[Row]:
+    with open_text(source) as file:
+        for number, line in enumerate(text_lines(file, source.limits.line_chars), start=1):
             if not clean(line).strip():
                 continue
             try:
@@ -193,13 +222,20 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                 raise UnreadableFile(
                     f"Line {number} is not a JSON object; write one object on each line and index again."
                 )
-            yield {one_line(name): _scalar(field) for name, field in value.items()}
+            yield object_row(value)
 
 
-def _scalar(value: object) -> str:
+def object_row(fields: Mapping[str, object]) -> Row:
+    """Named values as a row."""
+    return {one_line(str(name)): scalar(value) for name, value in fields.items()}
+
+
+def scalar(value: object) -> str:
     """A field as text; empty for null, and for lists and objects, which are no text."""
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, str):
         return clean(value).strip()
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int | float) else ""
+    return str(value) if isinstance(value, int | float | Decimal) else ""

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from indexer.readers.decoding import read_text
 from indexer.readers.front_matter import split_front_matter
 from indexer.readers.layout import Part, make_document, tidy
 from indexer.readers.lines import display_width, unwrap
+from indexer.readers.source import Source
 from indexer.records import Document
 
 _MAX_TITLE_WIDTH = 100
@@ -18,7 +18,7 @@ _HASHES = re.compile(r"(#{1,6})[ \t]+(?=\S)")
 _RULE = re.compile(r"([=\-~^\"*+#])\1{2,}")
 
 
-def read_plain_text(path: Path, uri: str) -> Iterator[Document]:
+def read_plain_text(source: Source) -> Iterator[Document]:
     """Read a text file as one document.
 
     Its title is the first line with a letter in it, if that is short, or what a line "Title: ..." near the
@@ -29,9 +29,9 @@ def read_plain_text(path: Path, uri: str) -> Iterator[Document]:
         UnreadableFile: If the file is empty, is not text, or is in an unknown encoding.
         OSError: If the file cannot be opened or read.
     """
-    fields, text = split_front_matter(read_text(path))
+    fields, text = split_front_matter(read_text(source))
     title = fields.pop("title", "") or guess_title(text)
-    yield make_document(uri, "text", title, outline_text(text), fields)
+    yield make_document(source.uri, "text", title, outline_text(text), fields)
 
 
 def guess_title(text: str) -> str:

@@ -14,6 +14,7 @@ from indexer.generations import LiveGenerations
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder
 from indexer.plan import find_files, plan
+from indexer.readers.process import ReaderProcess
 from indexer.search import Searcher
 
 
@@ -67,6 +68,7 @@ class Bench:
     engine: EdgeEngine
     encoder: HashEncoder
     searcher: Searcher
+    reader: ReaderProcess | None = None
 
     def write(self, uri, content):
         path = self.root / uri
@@ -78,12 +80,19 @@ class Bench:
         found = find_files(corpus)
         todo = plan({} if fresh else self.catalog.files("books", corpus.live), found)
         cached = CachedEncoder(self.encoder, VectorCache(self.data / "vectors.sqlite"))
-        parts = Builder(self.catalog, engine or self.engine, cached, LexicalEncoder(), self.data / "locks")
+        parts = Builder(self.catalog, engine or self.engine, cached, LexicalEncoder(), self.data / "locks", self.reader)
         return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
 
 
+@pytest.fixture(scope="session")
+def reader() -> Iterator[ReaderProcess]:
+    """One child for all tests: it takes a second until it has loaded what the readers need."""
+    with ReaderProcess() as process:
+        yield process
+
+
 @pytest.fixture
-def bench(tmp_path) -> Iterator[Bench]:
+def bench(tmp_path, reader) -> Iterator[Bench]:
     catalog = Catalog(f"sqlite:///{tmp_path}/data/catalog.sqlite")
     engine = EdgeEngine(tmp_path / "data" / "indexes")
     encoder = HashEncoder()
@@ -91,7 +100,7 @@ def bench(tmp_path) -> Iterator[Bench]:
     root = tmp_path / "books"
     root.mkdir()
     catalog.add_corpus("books", root)
-    yield Bench(root, tmp_path / "data", catalog, engine, encoder, searcher)
+    yield Bench(root, tmp_path / "data", catalog, engine, encoder, searcher, reader)
     searcher.close()
     catalog.close()
 

@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from reader_cases import make_zip
 
 from embedder.errors import AppError
 from indexer.pipeline import BuildRefused
@@ -90,6 +91,19 @@ def test_a_damaged_file_is_a_failed_row_and_its_earlier_version_stays(bench):
     bench.write("rows.jsonl", '{"id": "1", "text": "Bread sinks at last."}\n')
     assert bench.build().failed == {}
     assert found(bench, "sinks") == {"rows.jsonl1"}
+
+
+def test_what_can_be_read_of_an_archive_is_searchable_and_the_rest_keeps_its_earlier_version(bench):
+    bench.write("a.zip", make_zip({"bees.txt": "Bees make honey.", "bread.json": '{"text": "Bread rises."}'}))
+    assert bench.build().failed == {}
+    bench.write("a.zip", make_zip({"bees.txt": "Bees make wax.", "bread.json": "{"}))
+    report = bench.build()
+    assert (report.documents, report.removed) == (1, 0)
+    assert "bread.json: The file is not valid JSON" in report.failed["a.zip"]
+    assert found(bench, "wax rises") == {"a.zipbees.txt", "a.zipbread.json"}
+    assert found(bench, "honey") == set()
+    bench.write("a.zip", make_zip({"bees.txt": "Bees make wax."}))
+    assert bench.build().removed == 1
 
 
 def test_a_file_that_may_not_be_opened_is_a_failed_row(bench, monkeypatch):

@@ -1,5 +1,6 @@
 """A plan is a pure comparison; finding files stays inside the folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,11 @@ def test_links_are_not_followed(root, tmp_path):
     outside.write_text("secret")
     (root / "link.md").symlink_to(outside)
     (root / "loop").symlink_to(root)
+    assert names(root) == ["a.md", "deep/b.txt", "deep/d.pdf"]
+
+
+def test_a_pipe_is_not_waited_for(root):
+    os.mkfifo(root / "endless.txt")
     assert names(root) == ["a.md", "deep/b.txt", "deep/d.pdf"]
 
 

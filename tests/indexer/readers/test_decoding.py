@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from indexer.readers import UnreadableFile
 from indexer.readers.decoding import clean, decode, detect_encoding, open_text
+from indexer.readers.source import file_source
 
 ENGLISH = "It’s a naïve café — “quoted” text, that’s all."
 CHINESE = "今天天气很好，我们去公园玩。\n学习语言需要时间。"
@@ -116,7 +117,7 @@ def test_large_files_are_told_by_what_comes_late(tmp_path, encoding):
     text = "plain line\n" * 200_000 + CHINESE
     path = tmp_path / "large.txt"
     path.write_bytes(text.encode(encoding))
-    with open_text(path) as file:
+    with open_text(file_source(path, "large.txt")) as file:
         assert file.read() == text
 
 
