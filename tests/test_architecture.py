@@ -22,7 +22,7 @@ FENCES = {
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
     "torch": ("embedder/", "trainer/", "app/benchmarks/"),
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
-    "sentence_transformers": ("trainer/teachers.py", "app/benchmarks/"),
+    "sentence_transformers": ("trainer/foreign.py", "app/benchmarks/"),
     "accelerate": ("trainer/distributed.py",),
     "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py"),
     "peft": ("trainer/student.py",),

@@ -60,7 +60,7 @@ def run_recipe(recipe: Recipe, folder: Path, *, command: str = "") -> Path:
             earlier.append(run_soup(following, place, earlier=facts, command=command))
         else:
             earlier.append(run_stage(following, place, earlier=facts, command=command))
-    return earlier[-1].model
+    return folder / f"{len(recipe.stages)}-{recipe.stages[-1].name}" / "model"
 
 
 def run_stage(config: StageConfig, folder: Path, *, earlier: Sequence[Facts] = (), command: str = "") -> Run:
