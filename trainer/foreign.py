@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -22,7 +23,7 @@ class NoTeacher(AppError):
     """A distillation whose rows nobody teaches."""
 
 
-class _OneWidth:
+class _OneWidth(ABC):
     """What the teachers here share: one width, and queries prompted as the model wants.
 
     Attributes:
@@ -65,8 +66,9 @@ class _OneWidth:
         """Unit vectors ``(N, dim)`` of documents."""
         return self._encode(texts, self.prompt("document", task))
 
+    @abstractmethod
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
-        raise NotImplementedError
+        """Unit vectors of texts behind a prompt."""
 
 
 class ForeignTeacher(_OneWidth):
