@@ -1,7 +1,8 @@
 """What the small bilingual model is trained on: named tables whose licences let a model made from them be passed on.
 
-Left out of the tables beside them: sets for research use, sets without a licence, and texts of unclear origin.
-``docs/model.md`` lists what each is.
+Left out of the tables beside them: sets for research use, sets without a licence, and texts of unclear origin. The
+tables of programs' own translations (Wesnoth, Cataclysm, other games, desktops, help, web applications) are of the kind
+that ``kalm train pairs`` makes; any other data is trained on with ``--set data.sources=[]``.
 """
 
 from collections.abc import Mapping

@@ -158,10 +158,10 @@ def kalm_v2_5(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
 
 
 def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
-    """The model that ships: the first six layers of Gemma 3 270M, its vocabulary cut to English and Chinese.
+    """A small bilingual model: the first six layers of Gemma 3 270M, its vocabulary cut to English and Chinese.
 
     Base and data are named with ``--base`` (a folder or a GGUF file of it) and ``--data``. The numbers are those of a
-    run of hours on two cores; ``docs/model.md`` says what came of it.
+    run of an hour and a half on two cores.
     """
     dims = (640, 320, 160, 80)
     pretrain = StageConfig(
@@ -213,7 +213,7 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
         }
     )
     soup = SoupConfig(evaluation=places.evaluation)
-    return Recipe("nano", "the small bilingual model that ships", (pretrain, finetune, distill, soup))
+    return Recipe("nano", "a small bilingual model from a cut decoder", (pretrain, finetune, distill, soup))
 
 
 def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable

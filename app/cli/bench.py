@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.bootstrap import services
+from app.cli.train import check_installed
 
 commands = typer.Typer(help="Measure speed; prints JSON.", no_args_is_help=True)
 
@@ -96,6 +97,7 @@ def recipe(
 
     Example: kalm bench recipe --out runs/ablations --evaluation tasks --data tables --base gemma.gguf --seeds 2
     """
+    check_installed()
     from app.benchmarks.ablations import as_table, run_ablations
     from trainer.recipes import Places, find_recipe
 

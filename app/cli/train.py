@@ -28,10 +28,14 @@ class NotInstalled(AppError):
     """Packages that only training needs."""
 
 
+class Unwritable(AppError):
+    """A place that nothing can be written to."""
+
+
 @commands.callback()
 def check_installed() -> None:
     """Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup."""
-    lacking = [package for package in ("accelerate", "datasets") if find_spec(package) is None]
+    lacking = [package for package in ("accelerate", "datasets", "babel") if find_spec(package) is None]
     if lacking:
         raise NotInstalled(f"Training needs {' and '.join(lacking)}; run pip install 'kalm-retrieval[train]'.")
 
@@ -123,9 +127,12 @@ def pairs(
 
     known = texts_of_tables(without) if without else ()
     table = catalogue_pairs(folders, without=known, licence=licence or LICENCE_UNKNOWN)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, out, compression="zstd")
-    console.print(f"{table.num_rows:,} pairs are in {out}; train on them with --data.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, out, compression="zstd")
+    except OSError as error:
+        raise Unwritable(f"{out} cannot be written ({error.strerror or error}); check the folder.") from error
+    console.print(f"Sentence pairs in {out}: {table.num_rows:,}. Train on them with --data.")
 
 
 @commands.command()
@@ -142,7 +149,10 @@ def pack(
 
     if bits not in (4, 8):
         raise NotPackable(f"A value is packed in 4 or 8 bits, not in {bits}.")
-    size = pack_checkpoint(model, out, 4 if bits == 4 else 8)
+    try:
+        size = pack_checkpoint(model, out, 4 if bits == 4 else 8)
+    except OSError as error:
+        raise Unwritable(f"{out} cannot be written ({error.strerror or error}); check the folder.") from error
     console.print(f"{out} has {size / 1e6:.1f} MB; use it with --model or KALM_MODEL={out}.")
 
 

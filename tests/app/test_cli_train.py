@@ -224,3 +224,17 @@ def test_training_without_its_packages_says_what_to_install(monkeypatch):
     result = CliRunner().invoke(application, ["train", "all", "--out", "never"])
     assert result.exit_code == 1
     assert "pip install 'kalm-retrieval[train]'" in str(result.exception)
+
+
+def test_a_place_that_cannot_be_written_is_named(cli, write, tiny_checkpoint):
+    (cli.folder / "taken").write_text("a file where a folder is wanted")
+    catalogue = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+    sentence = 'msgid "Bees make honey from nectar."\nmsgstr "蜜蜂用花蜜酿造蜂蜜。"\n'
+    write(cli.folder / "po", **{"zh_CN.po": catalogue + sentence})
+    assert "taken/x.parquet cannot be written" in cli("train", "pairs", "po", "--out", "taken/x.parquet").refusal
+    assert "Sentence pairs in made/x.parquet: 1." in cli("train", "pairs", "po", "--out", "made/x.parquet").out
+    assert (
+        "taken/x cannot be written" in cli("train", "pack", str(tiny_checkpoint("qwen2")), "--out", "taken/x").refusal
+    )
+    assert "not in 5" in cli("train", "pack", "anything", "--out", "x", "--bits", "5").refusal
+    assert "has no weights to pack" in cli("train", "pack", "nowhere", "--out", "x").refusal
