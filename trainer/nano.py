@@ -99,20 +99,28 @@ _TAUGHT = {
     "libreoffice_help_zh": 1.5,
     "python_docs_en_zh": 0.15,
     "helpdocs_zh_en": 0.4,
+    "libreoffice_help_en_zh": 0.3,
+    "manual_sections_en_zh": 2.0,
+    "debian_packages_zh_en": 2.0,
+    "wesnoth_zh_en": 0.4,
 }
 """Pairs of the first stage that the third takes up once more, as questions and answers: teachers need no labels."""
 
 _TAUGHT_AS_ALIKE = {
-    "finetune/squad_sentences_en": 0.4,
+    "finetune/squad_sentences_en": 0.8,
+    "finetune/opentrivia_categories_en": 0.8,
+    "finetune/scitldr_en": 1.0,
+    "finetune/medquad_en": 0.2,
+    "pretrain/wordnet_gloss_en": 0.1,
     "finetune/kdconv_knowledge_zh": 0.7,
     "finetune/egret_forum_zh": 2.0,
     "finetune/medical_dialogue_zh": 0.7,
-    "pretrain/dialogue_zh": 1.5,
+    "pretrain/dialogue_zh": 1.0,
     "pretrain/insurance_questions_zh_en": 1.0,
-    "pretrain/cedict_zh_en": 0.15,
-    "pretrain/wesnoth_zh_en": 1.0,
+    "pretrain/cedict_zh_en": 0.1,
+    "pretrain/wesnoth_zh_en": 0.8,
     "pretrain/cataclysm_zh_en": 0.4,
-    "pretrain/games_zh_en": 0.6,
+    "pretrain/games_zh_en": 0.5,
 }
 """The same, both sides with the instruction of semantic similarity."""
 
