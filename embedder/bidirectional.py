@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from embedder.errors import AppError
+from embedder.model import Forward
 from embedder.vectors import mean_pool
 
 DECODERS = frozenset({"qwen2", "qwen3", "llama", "gemma3_text"})
@@ -63,6 +64,22 @@ def check_attention(backbone: PreTrainedModel, name: str) -> None:
             "vectors would be wrong; use a checkpoint and a transformers version that honour is_causal=False."
         )
     _check_padding(backbone, probe, name)
+
+
+def check_forward(forward: Forward, backbone: PreTrainedModel, name: str) -> None:
+    """Prove that another forward pass gives the backbone's own vectors, on texts of unequal lengths.
+
+    Raises:
+        CanaryFailed: If it does not.
+    """
+    probe = _random_ids(backbone, 16)
+    rows = [probe, probe[:9].flip(0), probe[5:]]
+    agreement = torch.cosine_similarity(_pooled(backbone, rows), forward([row.tolist() for row in rows]), dim=1)
+    if not agreement.min() > 1 - (1e-4 if backbone.dtype == torch.float32 else 2e-2):
+        raise CanaryFailed(
+            f"{name} has another vector without padding than with it (agreement {agreement.min():.3f} of 1); use the "
+            "transformers version of constraints.txt and report this."
+        )
 
 
 def _check_padding(backbone: PreTrainedModel, probe: Tensor, name: str) -> None:

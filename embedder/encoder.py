@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 
-from embedder.bidirectional import CanaryFailed, check_attention
+from embedder.bidirectional import CanaryFailed, check_attention, check_forward
 from embedder.catalogue import Location, Reference, locate
 from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
 from embedder.hardware import dtype_name, pick_device, pick_dtype
-from embedder.model import EmbeddingModel
+from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
 from embedder.tokenization import TextTokenizer, Tokenized, token_batches
+from embedder.unpadded import UnpaddedDecoder
 from embedder.vectors import narrow, truncate_and_normalize
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +55,10 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
+        self._forward: Forward = PaddedForward(model, tokenizer.pad_id)
+        if UnpaddedDecoder.supports(model.backbone, identity.max_tokens):
+            self._forward = UnpaddedDecoder(model.backbone)
+            check_forward(self._forward, model.backbone, identity.location.name)
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens
@@ -209,36 +213,23 @@ class Embedder:
         for start in range(0, len(texts), _WINDOW_TEXTS):
             window = self._tokenizer.tokenize([prompt + text for text in texts[start : start + _WINDOW_TEXTS]])
             truncated += sum(row.truncated for row in window)
-            self._forward(window, vectors[start : start + _WINDOW_TEXTS])
+            self._encode_window(window, vectors[start : start + _WINDOW_TEXTS])
         if truncated:
             _logger.warning(
                 "%d of %d texts were longer than %d tokens and were cut.", truncated, len(texts), self.max_tokens
             )
         return narrow(vectors, self._dim)
 
-    def _forward(self, window: Sequence[Tokenized], out: Vectors) -> None:
+    def _encode_window(self, window: Sequence[Tokenized], out: Vectors) -> None:
         """Encode a window of texts into the rows of ``out``, shape (N, D)."""
         lengths = [len(row.ids) for row in window]
         for batch in token_batches(lengths, self._batch_tokens):
             with self._turn:
-                out[batch] = self._forward_batch([window[row].ids for row in batch])
+                pooled = self._forward([window[row].ids for row in batch])
+                out[batch] = truncate_and_normalize(pooled).cpu().numpy()
                 self.usage.texts += len(batch)
                 self.usage.tokens += sum(lengths[row] for row in batch)
                 self.usage.truncated += sum(window[row].truncated for row in batch)
-
-    @torch.inference_mode()
-    def _forward_batch(self, rows: Sequence[Sequence[int]]) -> Vectors:
-        """Unit vectors ``(B, D)`` of rows of token ids, longest first."""
-        longest = len(rows[0])
-        ids = np.full((len(rows), longest), self._tokenizer.pad_id, dtype=np.int64)
-        mask = np.zeros((len(rows), longest), dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        device = self._model.backbone.device
-        pooled = self._model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
-        unit: Vectors = truncate_and_normalize(pooled).cpu().numpy()
-        return unit
 
     def _check_reference(self, reference: Reference) -> None:
         head = np.array(reference.head, dtype=np.float32)

@@ -1,5 +1,10 @@
 """The network: a backbone and mean pooling, nothing else (KaLM-Embedding-V2 has no projection head)."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -34,3 +39,31 @@ class EmbeddingModel(nn.Module):
         """
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, D)
         return mean_pool(states, attention_mask)
+
+
+class Forward(Protocol):
+    """A forward pass over texts of any lengths."""
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Pooled vectors ``(B, D)``, float32 and not normalised, of B texts as token ids."""
+        ...
+
+
+class PaddedForward:
+    """The model itself, on texts filled up to the longest of them."""
+
+    def __init__(self, model: EmbeddingModel, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Pooled vectors ``(B, D)``, float32 and not normalised, of B texts as token ids."""
+        shape = len(rows), max(map(len, rows))
+        ids, mask = np.full(shape, self._pad_id, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        device = self._model.backbone.device
+        pooled: Tensor = self._model(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+        return pooled

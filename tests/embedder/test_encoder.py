@@ -149,7 +149,7 @@ def test_eight_threads_get_what_one_gets_one_batch_at_a_time(tiny_checkpoint, mo
     lists = [[f"{words} {i}" for words in MIXED * 3] for i in range(8)]
     expected = [encoder.encode_documents(texts) for texts in lists]
     encoder.usage.texts = 0
-    forward, busy = encoder._forward_batch, threading.Lock()
+    forward, busy = encoder._forward, threading.Lock()
 
     def alone(rows):
         assert busy.acquire(blocking=False)
@@ -158,7 +158,7 @@ def test_eight_threads_get_what_one_gets_one_batch_at_a_time(tiny_checkpoint, mo
         busy.release()
         return vectors
 
-    monkeypatch.setattr(encoder, "_forward_batch", alone)
+    monkeypatch.setattr(encoder, "_forward", alone)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(encoder.encode_documents, lists))
     for one, other in zip(expected, found, strict=True):
