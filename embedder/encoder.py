@@ -17,6 +17,7 @@ from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
 from embedder.tokenization import TextTokenizer, Tokenized, token_batches
+from embedder.turns import BATCH_TOKENS, Turns
 from embedder.unpadded import UnpaddedDecoder
 from embedder.vectors import narrow, truncate_and_normalize
 
@@ -55,17 +56,16 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
-        self._forward: Forward = PaddedForward(model, tokenizer.pad_id)
+        forward: Forward = PaddedForward(model, tokenizer.pad_id)
         if UnpaddedDecoder.supports(model.backbone, identity.max_tokens):
-            self._forward = UnpaddedDecoder(model.backbone)
-            check_forward(self._forward, model.backbone, identity.location.name)
+            forward = UnpaddedDecoder(model.backbone)
+            check_forward(forward, model.backbone, identity.location.name)
+        self._turns = Turns(forward)
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens
         self._dim = identity.dims[0]
-        # One batch at a time: the products already use every core, and between two batches of a long list a
-        # short query of another thread gets its turn.
-        self._turn = threading.Lock()
+        self._counting = threading.Lock()
         self.usage = Usage()
 
     @classmethod
@@ -223,13 +223,16 @@ class Embedder:
     def _encode_window(self, window: Sequence[Tokenized], out: Vectors) -> None:
         """Encode a window of texts into the rows of ``out``, shape (N, D)."""
         lengths = [len(row.ids) for row in window]
-        for batch in token_batches(lengths, self._batch_tokens):
-            with self._turn:
-                pooled = self._forward([window[row].ids for row in batch])
+        if len(lengths) * max(lengths) <= BATCH_TOKENS:
+            out[:] = truncate_and_normalize(self._turns.ask([row.ids for row in window])).cpu().numpy()
+        else:
+            for batch in token_batches(lengths, self._batch_tokens):
+                pooled = self._turns.work([window[row].ids for row in batch])
                 out[batch] = truncate_and_normalize(pooled).cpu().numpy()
-                self.usage.texts += len(batch)
-                self.usage.tokens += sum(lengths[row] for row in batch)
-                self.usage.truncated += sum(window[row].truncated for row in batch)
+        with self._counting:
+            self.usage.texts += len(window)
+            self.usage.tokens += sum(lengths)
+            self.usage.truncated += sum(row.truncated for row in window)
 
     def _check_reference(self, reference: Reference) -> None:
         head = np.array(reference.head, dtype=np.float32)

@@ -1,6 +1,6 @@
 """The network: a backbone and mean pooling, nothing else (KaLM-Embedding-V2 has no projection head)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,8 +44,16 @@ class EmbeddingModel(nn.Module):
 class Forward(Protocol):
     """A forward pass over texts of any lengths."""
 
-    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Pooled vectors ``(B, D)``, float32 and not normalised, of B texts as token ids."""
+    def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
+        """Pooled vectors of texts.
+
+        Args:
+            rows: B texts as token ids.
+            between: Called at moments when the pass may stop to let others compute.
+
+        Returns:
+            ``(B, D)`` float32, not normalised.
+        """
         ...
 
 
@@ -57,8 +65,10 @@ class PaddedForward:
         self._pad_id = pad_id
 
     @torch.inference_mode()
-    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Pooled vectors ``(B, D)``, float32 and not normalised, of B texts as token ids."""
+    def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
+        """See :class:`Forward`; the pass of a stock model stops before it begins and not again."""
+        if between:
+            between()
         shape = len(rows), max(map(len, rows))
         ids, mask = np.full(shape, self._pad_id, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         for i, row in enumerate(rows):

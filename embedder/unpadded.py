@@ -89,20 +89,15 @@ class UnpaddedDecoder:
         return not (window and window < max_tokens) and not getattr(config, "attn_logit_softcapping", None)
 
     @torch.inference_mode()
-    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Mean of the token states of each text.
-
-        Args:
-            rows: B texts as token ids.
-
-        Returns:
-            ``(B, D)`` float32, not normalised.
-        """
+    def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
+        """Mean of the token states of each text, see :class:`~embedder.model.Forward`; stops before every layer."""
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         shape = _Shape.of(lengths)
         ids = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
         states: Tensor = self._backbone.embed_tokens(ids)  # (N, D)
         for layer in self._layers:
+            if between:
+                between()
             cosines, sines = self._rotation(layer.rotary, shape)
             states = _after_layer(states, layer, cosines, sines, shape)
         precise = self._norm(states).float()

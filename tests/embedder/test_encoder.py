@@ -149,16 +149,16 @@ def test_eight_threads_get_what_one_gets_one_batch_at_a_time(tiny_checkpoint, mo
     lists = [[f"{words} {i}" for words in MIXED * 3] for i in range(8)]
     expected = [encoder.encode_documents(texts) for texts in lists]
     encoder.usage.texts = 0
-    forward, busy = encoder._forward, threading.Lock()
+    forward, busy = encoder._turns.forward, threading.Lock()
 
-    def alone(rows):
+    def alone(rows, between):
         assert busy.acquire(blocking=False)
         time.sleep(0.001)
-        vectors = forward(rows)
+        vectors = forward(rows, between)
         busy.release()
         return vectors
 
-    monkeypatch.setattr(encoder, "_forward", alone)
+    monkeypatch.setattr(encoder._turns, "forward", alone)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(encoder.encode_documents, lists))
     for one, other in zip(expected, found, strict=True):

@@ -1,0 +1,179 @@
+"""Threads share one forward pass: everybody gets their own vectors, in a fair order, whatever goes wrong."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedder.turns import BATCH_TOKENS, EncoderBusy, Turns
+
+PATIENCE = 20
+
+
+class Model:
+    """Adds up ids, layer by layer, and says what it was given; ``gates`` hold it up before a layer until opened."""
+
+    def __init__(self, layers=1, gates=0):
+        self.layers = layers
+        self.passes = []
+        self.reached = [threading.Event() for _ in range(gates)]
+        self.opened = [threading.Event() for _ in range(gates)]
+        self.computing = 0
+
+    def __call__(self, rows, between=None):
+        number = len(self.passes)
+        self.passes.append([list(row) for row in rows])
+        for _ in range(self.layers):
+            if number < len(self.reached):
+                self.reached[number].set()
+                assert self.opened[number].wait(PATIENCE)
+            if between:
+                between()
+            self.computing += 1
+            assert self.computing == 1
+            self.computing -= 1
+        return torch.tensor([[float(sum(row))] for row in rows])
+
+
+def start(pool, model, turns, gate, call, rows):
+    """Begin a pass and wait until it stands before its first layer."""
+    running = pool.submit(getattr(turns, call), rows)
+    assert model.reached[gate].wait(PATIENCE)
+    return running
+
+
+def wait_until(condition):
+    for _ in range(PATIENCE * 1000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never came true")
+
+
+@settings(max_examples=25)
+@given(lists=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=12))
+def test_everybody_gets_their_own(lists):
+    turns = Turns(Model(layers=3))
+    with ThreadPoolExecutor(6) as pool:
+        calls = [turns.ask, turns.work]
+        found = [pool.submit(calls[i % 2], [[value] for value in row]) for i, row in enumerate(lists)]
+        for row, future in zip(lists, found, strict=True):
+            assert future.result(PATIENCE)[:, 0].tolist() == row
+
+
+def test_questions_that_wait_go_together():
+    model = Model(gates=1)
+    turns = Turns(model)
+    with ThreadPoolExecutor(10) as pool:
+        first = start(pool, model, turns, 0, "ask", [[1]])
+        others = [pool.submit(turns.ask, [[number]]) for number in range(2, 10)]
+        wait_until(lambda: len(turns._questions) == 8)
+        model.opened[0].set()
+        assert [int(other.result(PATIENCE)) for other in others] == list(range(2, 10))
+        assert int(first.result(PATIENCE)) == 1
+    assert len(model.passes) == 2
+    assert sorted(model.passes[1]) == [[number] for number in range(2, 10)]
+
+
+def test_a_list_lets_questions_through_before_it_ends():
+    model = Model(layers=4, gates=1)
+    turns = Turns(model)
+    with ThreadPoolExecutor(3) as pool:
+        bulk = start(pool, model, turns, 0, "work", [[5]] * 100)
+        question = pool.submit(turns.ask, [[7]])
+        wait_until(lambda: len(turns._questions) == 1)
+        model.opened[0].set()
+        assert int(question.result(PATIENCE)) == 7
+        assert bulk.result(PATIENCE).sum() == 500
+    assert [len(rows) for rows in model.passes] == [100, 1]
+
+
+def test_lists_take_turns():
+    model = Model(gates=1)
+    turns = Turns(model)
+    with ThreadPoolExecutor(4) as pool:
+        running = [start(pool, model, turns, 0, "work", [[0]])]
+        for number in (1, 2, 3):
+            running.append(pool.submit(turns.work, [[number]]))
+            wait_until(lambda waiting=number: len(turns._lists) == waiting)
+        model.opened[0].set()
+        for future in running:
+            future.result(PATIENCE)
+    assert [rows[0][0] for rows in model.passes] == [0, 1, 2, 3]
+
+
+def test_a_pass_of_questions_has_a_bound():
+    model = Model(gates=1)
+    turns = Turns(model)
+    sizes = [BATCH_TOKENS // 2, BATCH_TOKENS // 4, BATCH_TOKENS // 4, BATCH_TOKENS * 3, 1]
+    with ThreadPoolExecutor(6) as pool:
+        running = [start(pool, model, turns, 0, "ask", [[1]])]
+        for waiting, size in enumerate(sizes, start=1):
+            running.append(pool.submit(turns.ask, [[1] * size]))
+            wait_until(lambda waiting=waiting: len(turns._questions) == waiting)
+        model.opened[0].set()
+        assert [int(future.result(PATIENCE)) for future in running] == [1, *sizes]
+    # Padding counts: beside the first, the second is as long as it.
+    assert [[len(row) for row in rows] for rows in model.passes[1:]] == [sizes[:2], sizes[2:3], sizes[3:4], sizes[4:]]
+
+
+def test_too_many_questions_are_refused(refused):
+    model = Model(gates=1)
+    turns = Turns(model, limit=2)
+    with ThreadPoolExecutor(3) as pool:
+        running = [start(pool, model, turns, 0, "work", [[1]])]
+        running += [pool.submit(turns.ask, [[2]]) for _ in range(2)]
+        wait_until(lambda: len(turns._questions) == 2)
+        with refused(EncoderBusy, "2 questions", "again"):
+            turns.ask([[3]])
+        model.opened[0].set()
+        assert [int(future.result(PATIENCE)) for future in running] == [1, 2, 2]
+
+
+def test_what_goes_wrong_belongs_to_those_who_asked():
+    class Fails(Model):
+        def __call__(self, rows, between=None):
+            vectors = super().__call__(rows, between)
+            if any(13 in row for row in rows):
+                raise MemoryError("thirteen")
+            return vectors
+
+    model = Fails(layers=2, gates=1)
+    turns = Turns(model)
+    with ThreadPoolExecutor(3) as pool:
+        bulk = start(pool, model, turns, 0, "work", [[1]])
+        bad = pool.submit(turns.ask, [[13]])
+        wait_until(lambda: len(turns._questions) == 1)
+        model.opened[0].set()
+        with pytest.raises(MemoryError, match="thirteen"):
+            bad.result(PATIENCE)
+        assert int(bulk.result(PATIENCE)) == 1
+    with pytest.raises(MemoryError, match="thirteen"):
+        turns.work([[13]])
+    assert int(turns.ask([[4]])) == 4
+
+
+def test_an_interruption_frees_the_turn():
+    class Interrupted(Model):
+        def __call__(self, rows, between=None):
+            vectors = super().__call__(rows, between)
+            if rows[0] == [13]:
+                raise KeyboardInterrupt
+            return vectors
+
+    turns = Turns(Interrupted())
+    for call in (turns.ask, turns.work):
+        with pytest.raises(KeyboardInterrupt):
+            call([[13]])
+        assert int(call([[4]])) == 4
+
+
+def test_under_a_crowd_nobody_waits_for_ever():
+    turns = Turns(Model(layers=3))
+    with ThreadPoolExecutor(32) as pool:
+        futures = [pool.submit(turns.work if n % 7 == 0 else turns.ask, [[n]]) for n in range(1000)]
+        assert np.array_equal([int(future.result(PATIENCE)) for future in futures], np.arange(1000))
