@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from app.benchmarks.machine import machine
+from app.benchmarks.products import Products
 from embedder.catalogue import locate
 from embedder.checkpoint import save_checkpoint
 from embedder.encoder import Embedder
@@ -25,6 +26,7 @@ from indexer.records import Corpus
 
 RANDOM_MODEL = "qwen2-0.5b-random"
 _MAX_TOKENS = 512
+_PRODUCT_TOKENS, _PRODUCT_ROUNDS = 2048, 5
 _SEED = 20506
 
 Contestant = Callable[[list[str]], object]
@@ -34,7 +36,7 @@ class BenchRefused(AppError):
     """A measurement that cannot be made here."""
 
 
-def bench_encode(folder: Path, model: str, tokens: int, rounds: int) -> dict[str, Any]:
+def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int | None) -> dict[str, Any]:
     """Measure; see the module.
 
     Args:
@@ -42,15 +44,17 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int) -> dict[str
         model: Anything ``Embedder.load`` opens, or ``qwen2-0.5b-random``.
         tokens: Tokens of text in a round.
         rounds: How often every contestant runs.
+        length: Tokens of every text; None mixes 16 to 512.
 
     Raises:
         BenchRefused: If there are no texts, or sentence-transformers is not installed.
     """
     passages = passages_of(folder)
     with _model_folder(model, passages) as place:
-        ours = Embedder.load(str(place), max_tokens=_MAX_TOKENS)
-        texts, lengths = _mixed_lengths(passages, ours, tokens)
-        contestants = {f"ours, {ours.dtype}": ours.encode_documents, **_sentence_transformers(place)}
+        ours = Embedder.load(str(place))
+        texts, counts = texts_of(passages, ours, tokens, length)
+        products = Products.of(ours)
+        contestants = {f"ours, {ours.dtype}": ours.encode_documents, **_sentence_transformers(place, ours.max_tokens)}
         best = dict.fromkeys(contestants, float("inf"))
         for encode in contestants.values():
             encode(texts[:4])  # the first call of each pays for set-up
@@ -58,22 +62,26 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int) -> dict[str
             start = time.perf_counter()
             encode(texts)
             best[name] = min(best[name], time.perf_counter() - start)
-    rates = {name: round(sum(lengths) / seconds) for name, seconds in best.items()}
+        alone = min(products.seconds(_PRODUCT_TOKENS) for _ in range(_PRODUCT_ROUNDS)) / _PRODUCT_TOKENS
+    rates = {name: round(sum(counts) / seconds) for name, seconds in best.items()}
     first, default, *tuned = rates.values()
     return {
         "what": f"tokens per second, documents, best of {rounds} interleaved rounds",
         "model": model,
         "texts": len(texts),
-        "tokens": sum(lengths),
-        "lengths": {"shortest": min(lengths), "mean": round(sum(lengths) / len(lengths)), "longest": max(lengths)},
+        "tokens": sum(counts),
+        "lengths": {"shortest": min(counts), "mean": round(sum(counts) / len(counts)), "longest": max(counts)},
         "tokens_per_second": rates,
+        "texts_per_second": {name: round(len(texts) / seconds, 1) for name, seconds in best.items()},
+        "products_alone_tokens_per_second": round(1 / alone),
+        "ours_over_products_alone": round(first * alone, 2),
         "ours_over_default": round(first / default, 2),
         "ours_over_best": round(first / max(default, *tuned), 2),
         "machine": machine(),
     }
 
 
-def _sentence_transformers(place: Path) -> dict[str, Contestant]:
+def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant]:
     """As installed by default, and at its best: bfloat16 weights, sorted by length as it does, two batch sizes."""
     try:
         from sentence_transformers import SentenceTransformer
@@ -84,7 +92,7 @@ def _sentence_transformers(place: Path) -> dict[str, Contestant]:
     plain = SentenceTransformer(str(place), device="cpu")
     fast = SentenceTransformer(str(place), device="cpu", model_kwargs={"dtype": torch.bfloat16})
     for peer in (plain, fast):
-        peer.max_seq_length = _MAX_TOKENS
+        peer.max_seq_length = max_tokens
     return {
         "sentence-transformers, default": lambda texts: plain.encode(texts),
         "sentence-transformers, bfloat16, batches of 32": lambda texts: fast.encode(texts, batch_size=32),
@@ -139,17 +147,23 @@ def passages_of(folder: Path) -> list[str]:
     return texts
 
 
-def _mixed_lengths(passages: list[str], encoder: Embedder, tokens: int) -> tuple[list[str], list[int]]:
-    """Pieces of 16 to 512 tokens, short ones as frequent as in search, until there are enough tokens."""
+def texts_of(passages: list[str], encoder: Embedder, tokens: int, length: int | None) -> tuple[list[str], list[int]]:
+    """Pieces of passages until there are enough tokens, and how many tokens each has.
+
+    All of one length; or of 16 to 512 tokens, short ones as frequent as in search.
+    """
     random_ = random.Random(_SEED)  # noqa: S311 - not for secrets
-    texts, lengths = [], []
-    for text in itertools.cycle(passages):
+    texts: list[str] = []
+    counts: list[int] = []
+    for number, text in enumerate(itertools.cycle(passages)):
         spans = encoder.token_spans(text)
-        length = min(round(16 * 32 ** random_.random()), len(spans))
-        if length:
-            start = random_.randrange(len(spans) - length + 1)
-            texts.append(text[spans[start, 0] : spans[start + length - 1, 1]])
-            lengths.append(length)
-        if sum(lengths) >= tokens:
-            return texts, lengths
-    raise BenchRefused("The documents hold no tokens.")
+        count = min(length or round(16 * 32 ** random_.random()), len(spans))
+        if count and count >= (length or 0):
+            start = random_.randrange(len(spans) - count + 1)
+            texts.append(text[spans[start, 0] : spans[start + count - 1, 1]])
+            counts.append(count)
+        if sum(counts) >= tokens:
+            return texts, counts
+        if number == len(passages) and not texts:
+            break
+    raise BenchRefused("The documents hold too few tokens; name a folder of longer ones with --texts.")

@@ -1,10 +1,10 @@
 """How long a search takes, leg by leg."""
 
 import itertools
-import statistics
 import time
 from typing import Any
 
+from app.benchmarks.latency import percentiles
 from app.benchmarks.machine import machine, peak_memory_mib
 from app.bootstrap import Services
 from indexer.search import Mode, SearchRequest
@@ -41,9 +41,4 @@ def _measure(services: Services, corpus: str, mode: Mode, asked: list[str]) -> d
         whole.append(time.perf_counter() - start)
         encode.append(page.encode_seconds)
         store.append(page.store_seconds)
-    return {"total": _percentiles(whole), "encode": _percentiles(encode), "store": _percentiles(store)}
-
-
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(seconds, n=100)
-    return {name: round(1000 * cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}
+    return {"total": percentiles(whole), "encode": percentiles(encode), "store": percentiles(store)}

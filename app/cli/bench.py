@@ -18,6 +18,9 @@ def encode(
     model: Annotated[str, typer.Option(help="A model, or qwen2-0.5b-random for that shape.")] = "qwen2-0.5b-random",
     tokens: Annotated[int, typer.Option(min=1000, help="Tokens of text in a round.")] = 12_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every contestant runs once.")] = 3,
+    lengths: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Tokens of every text; 16 to 512 mixed if not given.")
+    ] = None,
 ) -> None:
     """Compare tokens per second of this encoder and of sentence-transformers on the same weights and texts.
 
@@ -25,7 +28,35 @@ def encode(
     """
     from app.benchmarks.encoding import bench_encode
 
-    typer.echo(json.dumps(bench_encode(texts, model, tokens, rounds), indent=2))
+    typer.echo(json.dumps(bench_encode(texts, model, tokens, rounds, lengths), indent=2))
+
+
+@commands.command("machine")
+def machine_(
+    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured; the best counts.")] = 20,
+) -> None:
+    """Measure what bounds every encoder here: the models' matrix products in each arithmetic, and memory.
+
+    Example: kalm bench machine
+    """
+    from app.benchmarks.products import bench_machine
+
+    typer.echo(json.dumps(bench_machine(rounds), indent=2))
+
+
+@commands.command()
+def latency(
+    texts: Annotated[Path, typer.Option(help="Folder whose documents questions are made of.")] = Path("samples"),
+    model: Annotated[str | None, typer.Option(help="A model; the default one if not given.")] = None,
+    questions: Annotated[int, typer.Option(min=10, help="How many are asked in each situation.")] = 300,
+) -> None:
+    """Measure how long one question takes to its vector: alone, beside seven others, beside a long list.
+
+    Example: kalm bench latency --questions 300
+    """
+    from app.benchmarks.latency import bench_latency
+
+    typer.echo(json.dumps(bench_latency(texts, model, questions), indent=2))
 
 
 @commands.command()

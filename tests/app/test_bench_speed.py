@@ -1,0 +1,91 @@
+"""``kalm bench encode``, ``latency`` and ``machine``: what is measured is what is said."""
+
+import json
+
+import pytest
+from tiny import TINY_TEXTS
+
+from app.benchmarks.encoding import BenchRefused, texts_of
+from app.benchmarks.latency import percentiles
+from app.benchmarks.products import Products
+from embedder import Embedder
+
+TEXT = "\n".join(TINY_TEXTS) * 10
+
+
+@pytest.fixture
+def texts(cli, write):
+    write(cli.folder / "texts", **{"a.txt": TEXT})
+    return "texts"
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_checkpoint):
+    return Embedder.load(str(tiny_checkpoint("qwen2")), dtype="float32")
+
+
+def measured(done):
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+def test_encoding_is_compared_and_held_against_its_products(cli, texts, tiny_checkpoint):
+    folder = str(tiny_checkpoint("qwen2"))
+    sizes = ["--tokens", "1000", "--rounds", "1", "--lengths", "32"]
+    found = measured(cli("bench", "encode", "--texts", texts, "--model", folder, *sizes))
+    assert found["lengths"] == {"shortest": 32, "mean": 32, "longest": 32}
+    assert found["texts"] * 32 == found["tokens"] >= 1000
+    rates = found["tokens_per_second"]
+    assert [name.split(",")[0] for name in rates] == ["ours"] + 3 * ["sentence-transformers"]
+    assert found["ours_over_products_alone"] == pytest.approx(
+        next(iter(rates.values())) / found["products_alone_tokens_per_second"], abs=0.011
+    )
+
+
+def test_latency_is_measured_in_three_situations(cli, texts, tiny_checkpoint):
+    folder = str(tiny_checkpoint("qwen2"))
+    found = measured(cli("bench", "latency", "--texts", texts, "--model", folder, "--questions", "20"))
+    assert list(found["situations"]) == ["alone", "8 at once", "beside a long list"]
+    for figures in found["situations"].values():
+        assert 0 < figures["p50"] <= figures["p95"] <= figures["p99"]
+
+
+def test_the_machine_is_measured_in_every_arithmetic(cli):
+    found = measured(cli("bench", "machine", "--rounds", "1"))
+    for shape in ("qwen2-0.5b", "kalm-nano"):
+        for rates in found["products"][shape].values():
+            assert set(rates) == {"float32", "bfloat16", "int8"}
+            assert min(rates.values()) > 0
+    assert found["memory_gigabytes_per_second"] > 0
+
+
+def test_products_are_all_there_and_counted_once(encoder):
+    weights = [
+        parameter.numel()
+        for name, parameter in encoder._model.backbone.named_parameters()
+        if parameter.ndim == 2 and "embed" not in name
+    ]
+    products = Products.of(encoder)
+    assert sum(weight.numel() for weight in products.weights) == sum(weights)
+    assert len(products.weights) == 4 * 3  # joined as they are multiplied, in three layers
+    assert products.seconds(8) > 0
+
+
+def test_texts_have_the_lengths_asked_for(encoder):
+    texts, counts = texts_of([TEXT], encoder, 2000, 40)
+    assert set(counts) == {40}
+    assert sum(counts) >= 2000
+    assert texts_of([TEXT], encoder, 2000, 40) == (texts, counts)
+    _, mixed = texts_of([TEXT], encoder, 2000, None)
+    assert len(set(mixed)) > 3
+    with pytest.raises(BenchRefused, match="too few"):
+        texts_of(["short"], encoder, 2000, 400)
+
+
+def test_percentiles_are_milliseconds():
+    assert percentiles([number / 1000 for number in range(1, 101)]) == {"p50": 50.5, "p95": 95.95, "p99": 99.99}
+
+
+def test_a_folder_without_documents_is_named(cli):
+    (cli.folder / "empty").mkdir()
+    assert "no readable documents in empty" in cli("bench", "latency", "--texts", "empty").err
