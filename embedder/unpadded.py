@@ -88,6 +88,11 @@ class UnpaddedDecoder:
         window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
         return not (window and window < max_tokens) and not getattr(config, "attn_logit_softcapping", None)
 
+    def weights(self) -> list[Tensor]:
+        """The matrices that a pass multiplies with, in their order."""
+        products = [(layer.joined, layer.out, layer.gate_and_up, layer.down) for layer in self._layers]
+        return [linear.weight for layer in products for linear in layer]
+
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
         """Mean of the token states of each text, see :class:`~embedder.model.Forward`; stops before every layer."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from app.benchmarks.machine import machine
 from embedder.encoder import Embedder
+from embedder.unpadded import UnpaddedDecoder
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
 
@@ -36,14 +37,12 @@ class Products:
 
     @classmethod
     def of(cls, encoder: Embedder) -> "Products":
-        """The weights of a loaded model; joined ones count once, as they are multiplied."""
-        backbone = encoder._model.backbone
-        weights: dict[int, Tensor] = {}
-        for module in backbone.modules():
-            if isinstance(module, torch.nn.Linear):
-                whole = module.weight._base if module.weight._base is not None else module.weight
-                weights[whole.untyped_storage().data_ptr()] = whole
-        return cls(tuple(weights.values()))
+        """The weights of a loaded model, joined where they are multiplied as one."""
+        forward = encoder._turns.forward
+        if isinstance(forward, UnpaddedDecoder):
+            return cls(tuple(forward.weights()))
+        modules = encoder._model.backbone.modules()
+        return cls(tuple(module.weight for module in modules if isinstance(module, torch.nn.Linear)))
 
     @torch.inference_mode()
     def seconds(self, tokens: int) -> float:
