@@ -27,6 +27,7 @@ FENCES = {
     "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py"),
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
+    "langchain_core": ("embedder/langchain.py", "indexer/langchain.py"),
     "uvicorn": ("app/cli/serve.py",),
 }
 
