@@ -2,6 +2,7 @@
 
 import threading
 from functools import cache, cached_property
+from pathlib import Path
 
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
@@ -11,8 +12,11 @@ from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
+from indexer.engines import Engines
 from indexer.lexical import LexicalEncoder
+from indexer.migration import Migrator
 from indexer.search import Searcher
+from indexer.store import VectorEngine
 
 
 class Services:
@@ -38,9 +42,11 @@ class Services:
         return Catalog(self.settings.catalog_url)
 
     @cached_property
-    def engine(self) -> EdgeEngine:
-        """The vector engine."""
-        return EdgeEngine(self.settings.data_dir / "indexes")
+    def engine(self) -> VectorEngine:
+        """The vector engines: new indexes are kept by the server where one is configured, else in the data folder."""
+        embedded = EdgeEngine(self.settings.data_dir / "indexes")
+        url = self.settings.qdrant_url
+        return Engines(self._server(url), embedded) if url else Engines(embedded)
 
     @cached_property
     def encoders(self) -> Encoders:
@@ -60,8 +66,14 @@ class Services:
     @cached_property
     def indexing(self) -> IndexService:
         """Builds."""
-        locks = self.settings.data_dir / "locks"
-        return IndexService(self.catalog, self.engine, self.encoders, self._vector_cache, self.lexical, locks)
+        return IndexService(
+            self.catalog, self.engine, self.encoders, self._vector_cache, self.lexical, self._lock_folder
+        )
+
+    @cached_property
+    def migrator(self) -> Migrator:
+        """Moves between engines."""
+        return Migrator(self.catalog, self.engine, self._lock_folder)
 
     @cached_property
     def search(self) -> SearchService:
@@ -75,6 +87,26 @@ class Services:
             self.search.close()
         if "catalog" in self.__dict__:
             self.catalog.close()
+
+    @property
+    def _lock_folder(self) -> Path:
+        return self.settings.data_dir / "locks"
+
+    def _server(self, url: str) -> VectorEngine:
+        from indexer.server_requests import ServerConfig  # the client takes a second to load
+        from indexer.server_store import ServerEngine
+
+        settings = self.settings
+        return ServerEngine.connect(
+            ServerConfig(
+                url=url,
+                api_key=settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None,
+                ca_file=settings.qdrant_ca_file,
+                prefix=settings.qdrant_prefix,
+                quantization=settings.qdrant_quantization,
+                is_strict=settings.qdrant_strict,
+            )
+        )
 
     def _vector_cache(self) -> VectorCache:
         size = int(self.settings.cache_gigabytes * 2**30)

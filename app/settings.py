@@ -5,9 +5,10 @@ Nothing else in the product reads the environment.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from embedder.errors import AppError
@@ -15,6 +16,13 @@ from embedder.errors import AppError
 
 class SettingsError(AppError):
     """A setting that cannot be what it is."""
+
+
+def _server_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it should begin with http:// or https:// and name a server")
+    return url
 
 
 class Settings(BaseSettings):
@@ -26,6 +34,12 @@ class Settings(BaseSettings):
         model: A catalogue name, a folder or a hub id; None takes the default model.
         database_url: The catalog's database; None keeps it in ``data_dir``.
         cache_gigabytes: Bound on the vector cache.
+        qdrant_url: A Qdrant server that keeps new indexes; None keeps them in ``data_dir``.
+        qdrant_api_key: Its key; shown nowhere.
+        qdrant_ca_file: Certificates to trust instead of the system's (PEM), for ``https://`` with one's own.
+        qdrant_prefix: Before the names of collections, for installations that share a server.
+        qdrant_quantization: What vectors on the server are searched by first; new indexes only.
+        qdrant_strict: Whether the server refuses costly requests to new indexes.
         host: Address the pages are served on; the default is this machine only.
         port: Port of the pages.
     """
@@ -36,6 +50,12 @@ class Settings(BaseSettings):
     model: str | None = None
     database_url: str | None = None
     cache_gigabytes: float = Field(default=4.0, gt=0)
+    qdrant_url: Annotated[str, AfterValidator(_server_url)] | None = None
+    qdrant_api_key: SecretStr | None = None
+    qdrant_ca_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    qdrant_prefix: str = Field(default="", pattern=r"^[\w-]*$")
+    qdrant_quantization: Literal["none", "int8", "binary"] = "none"
+    qdrant_strict: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
 

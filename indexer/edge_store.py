@@ -10,14 +10,26 @@ run, so it belongs in the process that builds, never in one that serves.
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
+from indexer.lexical import SparseVector
 from indexer.locks import AlreadyLocked, acquire, locked
-from indexer.store import FILTERABLE, Hit, Point, Query, StoreError
+from indexer.store import (
+    EMBEDDED,
+    FILTERABLE,
+    Hit,
+    Point,
+    Query,
+    StoreError,
+    VectorEngine,
+    missing_engine,
+    missing_generation,
+)
 
 _DENSE, _LEXICAL = "dense", "lexical"
 _RRF_K = 60
@@ -83,6 +95,16 @@ class EdgeStore:
         hits = [_from_edge(found) for found in self._shard.query(request)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))  # equal scores in an order of their own
 
+    def points(self) -> Iterator[list[Point]]:
+        """Everything, vectors included, in the order of the ids."""
+        offset: edge.PointId | None = None
+        while True:
+            request = edge.ScrollRequest(offset, _BATCH, with_payload=True, with_vector=True)
+            records, offset = self._shard.scroll(request)
+            yield [_to_point(record) for record in records]
+            if offset is None:
+                return
+
     def seal(self) -> None:
         """Build the graph, flush and close.
 
@@ -105,10 +127,20 @@ class EdgeStore:
 class EdgeEngine:
     """The generations of all corpora, one directory each, under one root on one file system."""
 
-    name = "qdrant-edge"
+    name = EMBEDDED
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def named(self, name: str) -> VectorEngine:
+        """This engine, if it is meant.
+
+        Raises:
+            StoreError: If it is not.
+        """
+        if name != self.name:
+            raise missing_engine(name)
+        return self
 
     def create(self, corpus: str, number: int, dim: int, base: int | None) -> EdgeStore:
         """A new generation to write to: empty, or a copy of ``base``. Leftovers of it are dropped."""
@@ -152,7 +184,10 @@ class EdgeEngine:
             os.close(lock)
             if source.is_dir():
                 raise
-            raise _missing(corpus, number, source) from error  # dropped while it was being cloned
+            raise missing_generation(corpus, number, source.parent) from error  # dropped while it was being cloned
+
+    def publish(self, corpus: str, number: int | None) -> None:
+        """Nothing: nobody opens a shard without asking the catalog."""
 
     def drop(self, corpus: str, number: int) -> None:
         """Remove a generation; clones of it live on until they are closed."""
@@ -175,15 +210,8 @@ class EdgeEngine:
     def _existing(self, corpus: str, number: int) -> Path:
         folder = self._generation(corpus, number)
         if not folder.is_dir():
-            raise _missing(corpus, number, folder)
+            raise missing_generation(corpus, number, folder.parent)
         return folder
-
-
-def _missing(corpus: str, number: int, folder: Path) -> StoreError:
-    return StoreError(
-        f"The index of {corpus} (generation {number}) is missing from {folder.parent}; "
-        f"run kalm index build {corpus} --fresh to make it again."
-    )
 
 
 def _load(folder: Path) -> edge.EdgeShard:
@@ -202,6 +230,15 @@ def _to_edge(point: Point) -> edge.Point:
 def _from_edge(found: edge.ScoredPoint) -> Hit:
     payload: Mapping[str, Any] = found.payload or {}
     return Hit(str(found.id), found.score, payload["page_content"], payload["metadata"])
+
+
+def _to_point(record: edge.Record) -> Point:
+    payload: Mapping[str, Any] = record.payload or {}
+    vectors: Any = record.vector
+    lexical = vectors.get(_LEXICAL)
+    terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
+    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
+    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
 
 
 def _path(field: str) -> str:

@@ -1,6 +1,7 @@
 """Which generation of a corpus is searched: opened once, followed when a build flips to a new one."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class LiveGenerations:
         self._engine = engine
         self._open: dict[str, OpenGeneration] = {}
         self._lock = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
     def use(self, corpus: str) -> Iterator[OpenGeneration]:
@@ -60,17 +62,25 @@ class LiveGenerations:
             self._open.clear()
 
     def _enter(self, corpus: str) -> OpenGeneration:
-        with self._lock:  # around the look at the catalog too, or a slow thread would go back to an older one
-            entry = self._open.get(corpus)
-            if entry is None or entry.number != self._live_number(corpus):
-                fresh = self._open_live(corpus)
-                self._open[corpus] = fresh
+        with self._lock:
+            opening = self._opening[corpus]
+        # Of the corpus alone, so that a server that is slow to answer holds up no other corpus. Around the look at the
+        # catalog too, or a slow thread would go back to an older generation.
+        with opening:
+            number = self._live_number(corpus)
+            with self._lock:
+                entry = self._open.get(corpus)
+                if entry is not None and entry.number == number:
+                    entry.users += 1
+                    return entry
+            fresh = self._open_live(corpus)
+            with self._lock:
                 if entry is not None:
                     entry.is_retired = True
                     self._close_if_idle(entry)
-                entry = fresh
-            entry.users += 1
-            return entry
+                self._open[corpus] = fresh
+                fresh.users += 1
+                return fresh
 
     def _live_number(self, corpus: str) -> int:
         number = self._catalog.live_number(corpus)
@@ -85,7 +95,8 @@ class LiveGenerations:
         while True:
             try:
                 manifest = self._catalog.generation(corpus, number).manifest
-                return OpenGeneration(number, manifest, self._engine.open(corpus, number))
+                engine = self._engine.named(manifest.engine)
+                return OpenGeneration(number, manifest, engine.open(corpus, number))
             except (StoreError, CatalogError):
                 newer = self._live_number(corpus)
                 if newer == number:

@@ -4,7 +4,7 @@ A store holds the passages of one generation of one corpus. Two engines stand be
 the process, and a Qdrant server. Both keep LangChain's payload layout (``page_content`` and ``metadata``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from embedder.errors import AppError
 from indexer.lexical import SparseVector
+
+EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
+"""What manifests call the two engines."""
 
 FILTERABLE = ("document_id", "file_type", "language")
 """Payload fields a search may be restricted by; indexed before the graph is built."""
@@ -94,6 +97,10 @@ class VectorStore(Protocol):
         """Best hits first, at most ``query.limit``; a leg contributes only what it matched."""
         ...
 
+    def points(self) -> Iterator[list[Point]]:
+        """Everything, vectors included, a batch at a time, in the order of the ids."""
+        ...
+
     def seal(self) -> None:
         """Build the search structures, write everything down and close: the generation is finished."""
         ...
@@ -108,7 +115,15 @@ class VectorEngine(Protocol):
 
     @property
     def name(self) -> str:
-        """What a manifest calls the engine."""
+        """What a manifest calls the engine that new generations are made by."""
+        ...
+
+    def named(self, name: str) -> "VectorEngine":
+        """The engine that a manifest names: this one, or one that it stands for.
+
+        Raises:
+            StoreError: If it is not to be had here.
+        """
         ...
 
     def create(self, corpus: str, number: int, dim: int, base: int | None) -> VectorStore:
@@ -123,10 +138,36 @@ class VectorEngine(Protocol):
         """
         ...
 
+    def publish(self, corpus: str, number: int | None) -> None:
+        """Tell programs that do not ask the catalog which generation is live; None for none of this engine's.
+
+        Called after the catalog's commit, and harmless to call again.
+        """
+        ...
+
     def drop(self, corpus: str, number: int) -> None:
-        """Remove a generation; readers that have it open keep theirs."""
+        """Remove a generation, if it is there.
+
+        In the process, readers that have it open keep theirs; those of a server's are refused from then on. So it is
+        only for generations that have not been live for a while.
+        """
         ...
 
     def drop_corpus(self, corpus: str) -> None:
         """Remove everything of a corpus."""
         ...
+
+
+def missing_generation(corpus: str, number: int, place: object) -> StoreError:
+    """What to say where a generation should be and is not."""
+    return StoreError(
+        f"The index of {corpus} (generation {number}) is missing from {place}; "
+        f"run kalm index build {corpus} --fresh to make it again."
+    )
+
+
+def missing_engine(name: str) -> StoreError:
+    """What to say of an engine that a manifest names and this installation does not have."""
+    if name == SERVER:
+        return StoreError("The index is kept by a Qdrant server and none is configured; set KALM_QDRANT_URL.")
+    return StoreError(f"The index is kept by {name}, which this installation does not have; build it anew.")

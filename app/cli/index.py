@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from app.bootstrap import services
+from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
 from app.services.indexing import UpToDate
 from indexer.pipeline import BuildReport
 
 commands = typer.Typer(help="Build indexes and look at them.", no_args_is_help=True)
+commands.command()(migrate)
 
 _Name = Annotated[str, typer.Argument(help="The corpus.")]
 

@@ -79,8 +79,11 @@ class IndexService:
         os.nice(_NICENESS)
         with closing(self._cache()) as cache:
             cached = CachedEncoder(encoder, cache)
-            parts = Builder(self._catalog, self._engine, cached, self._lexical, self._lock_folder)
-            return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
+            engine = self._engine if manifest is None else self._engine.named(manifest.engine)
+            parts = Builder(self._catalog, engine, cached, self._lexical, self._lock_folder)
+            report = parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
+        engine.publish(name, report.generation)
+        return report
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -93,9 +96,9 @@ class IndexService:
         return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
 
     def _is_current(self, manifest: Manifest) -> bool:
-        versions = manifest.readers, manifest.lexical, manifest.engine
+        versions = manifest.readers, manifest.lexical  # an index stays with its engine until it is moved
         same_chunking = manifest.chunker.startswith(f"{CHUNKING}:")  # its sizes follow from the model
-        return same_chunking and versions == (READER_VERSION, self._lexical.version, self._engine.name)
+        return same_chunking and versions == (READER_VERSION, self._lexical.version)
 
 
 def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:

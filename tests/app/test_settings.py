@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from app.settings import SettingsError, load_settings
 @pytest.fixture(autouse=True)
 def clean(tmp_path, monkeypatch):
     """A folder without settings, and an environment without."""
-    for name in ("DATA_DIR", "MODEL", "DATABASE_URL", "CACHE_GIGABYTES", "HOST", "PORT"):
-        monkeypatch.delenv(f"KALM_{name}", raising=False)
+    for name in os.environ:
+        if name.startswith("KALM_"):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 
@@ -58,6 +60,10 @@ def test_the_catalog_may_be_elsewhere(monkeypatch):
         ("port = 'many'", "port"),
         ("port = 0", "port"),
         ("cache_gigabytes = -1", "cache_gigabytes"),
+        ('qdrant_url = "localhost:6333"', "qdrant_url"),
+        ('qdrant_url = "https://"', "qdrant_url"),
+        ('qdrant_prefix = "a/b"', "qdrant_prefix"),
+        ('qdrant_quantization = "int4"', "qdrant_quantization"),
         ("model = 7", "model"),
         ("port = = 3", "kalm.toml"),
         ("data_dir = ", "kalm.toml"),
@@ -82,3 +88,11 @@ def test_a_wrong_variable_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("KALM_PORT", "eighty")
     with pytest.raises(SettingsError, match="^The setting port is wrong"):
         load_settings()
+
+
+def test_the_key_of_the_server_is_shown_nowhere(monkeypatch):
+    monkeypatch.setenv("KALM_QDRANT_URL", "https://qdrant.example.org")
+    monkeypatch.setenv("KALM_QDRANT_API_KEY", "s3cret")
+    settings = load_settings()
+    assert settings.qdrant_api_key.get_secret_value() == "s3cret"
+    assert "s3cret" not in f"{settings!r} {settings}"

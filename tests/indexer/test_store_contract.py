@@ -1,21 +1,57 @@
-"""One contract, every engine."""
+"""One contract, every engine.
+
+The server's store runs over qdrant-client's local mode (``local``), over the same through HTTP (``http``), and on a
+real server (``server``) where KALM_QDRANT_URL names one. Local mode has no graph, no payload index, no quantisation
+and no strict mode: it accepts all four and searches exactly.
+"""
 
 import multiprocessing
+import os
+import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
+from qdrant_server import LOCAL_MODE_WARNS, QdrantServer
 
 from indexer.edge_store import EdgeEngine
 from indexer.lexical import LexicalEncoder
+from indexer.server_requests import ServerConfig
+from indexer.server_store import ServerEngine
 from indexer.store import Point, Query, StoreError
 
 LEXICAL = LexicalEncoder()
 DIM = 8
 
 
-@pytest.fixture(params=["edge"])
+pytestmark = LOCAL_MODE_WARNS
+
+
+@pytest.fixture(scope="module")
+def http_engine():
+    with QdrantServer() as server:
+        yield ServerEngine.connect(ServerConfig(server.url))
+
+
+@pytest.fixture(params=["edge", "local", "http", "server"])
 def engine(request, tmp_path):
-    return {"edge": EdgeEngine}[request.param](tmp_path / "indexes")
+    if request.param == "edge":
+        yield EdgeEngine(tmp_path / "indexes")
+    elif request.param == "local":
+        client = QdrantClient(":memory:")
+        yield ServerEngine(client, ServerConfig("http://local-mode"))
+        client.close()
+    elif request.param == "http":
+        engine = request.getfixturevalue("http_engine")
+        yield engine
+        engine.drop_corpus("books")
+    else:
+        url = os.environ.get("KALM_QDRANT_URL") or pytest.skip("KALM_QDRANT_URL is not set")
+        config = ServerConfig(url, os.environ.get("KALM_QDRANT_API_KEY"), prefix=f"test-{uuid.uuid4().hex}-")
+        real = ServerEngine.connect(config)
+        yield real
+        real.drop_corpus("books")
 
 
 def unit(seed):
@@ -142,7 +178,68 @@ def test_leftovers_of_a_dead_build_are_dropped(engine):
     store.close()
 
 
-def test_many_readers_at_once_and_a_dropped_generation_stays_open_for_them(engine):
+def test_every_point_is_given_back_in_the_order_of_ids(engine):
+    points = [point(n, f"bees 蜜蜂 {n}", page=n, headings=["a", "b"]) for n in range(300)]
+    points.append(replace(point(300, "🐝"), lexical=LEXICAL.encode_document("🐝")))
+    build(engine, points[::-1])
+    store = engine.open("books", 1)
+    given = [each for batch in store.points() for each in batch]
+    store.close()
+    assert [each.id for each in given] == [each.id for each in points]
+    for ours, theirs in zip(points, given, strict=True):
+        assert (theirs.text, theirs.metadata, theirs.lexical.indices) == (
+            ours.text,
+            ours.metadata,
+            ours.lexical.indices,
+        )
+        assert theirs.dense.dtype == np.float32
+        np.testing.assert_allclose(theirs.dense, ours.dense, atol=1e-6)
+        np.testing.assert_allclose(theirs.lexical.values, ours.lexical.values, rtol=1e-6)
+
+
+def test_an_empty_generation_has_no_points(engine):
+    build(engine, [])
+    store = engine.open("books", 1)
+    assert (store.count(), [each for batch in store.points() for each in batch]) == (0, [])
+    store.close()
+
+
+def test_everything_of_a_corpus_is_dropped_and_nothing_of_another(engine):
+    for number in (1, 2):
+        build(engine, [point(1)], number)
+    other = engine.create("books2", 1, DIM, None)
+    other.seal()
+    engine.drop_corpus("books")
+    engine.drop("books", 1)
+    for number in (1, 2):
+        with pytest.raises(StoreError, match="is missing"):
+            engine.open("books", number)
+    engine.open("books2", 1).close()
+    engine.drop_corpus("books2")
+
+
+def test_an_engine_is_only_itself(engine):
+    assert engine.named(engine.name) is engine
+    with pytest.raises(StoreError, match="which this installation does not have"):
+        engine.named("another")
+
+
+def test_publishing_may_be_repeated_and_taken_back(engine):
+    build(engine, [point(1)])
+    for number in (1, 1, None, None):
+        engine.publish("books", number)
+
+
+def test_many_readers_at_once(engine):
+    build(engine, [point(n) for n in range(20)])
+    readers = [engine.open("books", 1) for _ in range(4)]
+    assert [numbers(reader.search(Query(1, dense=unit(3)))) for reader in readers] == [[3]] * 4
+    for reader in readers:
+        reader.close()
+
+
+def test_a_generation_dropped_in_the_process_stays_open_for_its_readers(tmp_path):
+    engine = EdgeEngine(tmp_path)
     build(engine, [point(n) for n in range(20)])
     readers = [engine.open("books", 1) for _ in range(4)]
     engine.drop("books", 1)

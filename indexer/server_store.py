@@ -1,0 +1,364 @@
+"""A Qdrant server as a vector store: one collection per generation, one alias for the generation that is live.
+
+The catalog says which generation is searched, so the alias is for programs that do not ask it: a stock
+``langchain_qdrant.QdrantVectorStore`` reads the alias, with ``vector_name="dense"``, ``sparse_vector_name="lexical"``
+and its own defaults for the payload.
+
+A generation starts as a copy of its base: read batch by batch and written back through this process, because what
+would copy within the server, a snapshot, holds the one node it was taken on. While a generation is filled its graph
+is not built; sealing it lifts the indexing threshold again and waits until the server has caught up. Payload indexes
+are there before the graph, whose links keep filtered search connected.
+
+Every request may be sent twice without harm: ids are content, and creating begins by dropping. So what a
+connection, a time-out or an overloaded server (429, 5xx) lost is sent again, with exponential back-off and jitter.
+"""
+
+import ssl
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from indexer.lexical import SparseVector
+from indexer.server_requests import Requests, ServerConfig
+from indexer.store import (
+    FILTERABLE,
+    SERVER,
+    Hit,
+    Point,
+    Query,
+    StoreError,
+    VectorEngine,
+    missing_engine,
+    missing_generation,
+)
+
+_DENSE, _LEXICAL = "dense", "lexical"
+_RRF = models.RrfQuery(rrf=models.Rrf(k=60))
+"""The constant of Cormack et al. (SIGIR 2009)."""
+
+_HNSW = models.HnswConfigDiff(m=16, ef_construct=128, full_scan_threshold=10_000)
+_NO_INDEXING = models.OptimizersConfigDiff(indexing_threshold=0)
+_INDEXING = models.OptimizersConfigDiff(indexing_threshold=10_000)
+"""Kilobytes of vectors in a segment from which on it gets a graph."""
+
+_BATCH = 128
+"""Points in a request: at 4096 dimensions about 10 MB of JSON, of the 32 MB that a server takes."""
+
+_IDS = 1024
+_MOST_HITS = 1000
+_OVERSAMPLING = 3.0
+"""Candidates that are scored again with the full vectors, as a multiple of the hits; nothing without quantisation."""
+
+_SEARCHED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING))
+_STRICT = models.StrictModeConfig(
+    enabled=True,
+    max_query_limit=_MOST_HITS,
+    unindexed_filtering_retrieve=False,
+    unindexed_filtering_update=False,
+    upsert_max_batchsize=_BATCH,
+    search_max_oversampling=_OVERSAMPLING,
+)
+_QUANTIZATION: Mapping[str, models.QuantizationConfig | None] = {
+    "none": None,
+    "int8": models.ScalarQuantization(
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+    ),
+    "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+}
+
+_KEYWORD = models.PayloadSchemaType.KEYWORD
+_SEAL_SECONDS = 600.0
+_SEAL_SECONDS_PER_POINT = 0.01
+"""How long sealing may take: far beyond what a working server needs, for one that never ends."""
+
+_POLL_SECONDS = 0.5
+
+
+class ServerStore:
+    """One collection."""
+
+    def __init__(self, client: QdrantClient, config: ServerConfig, collection: str) -> None:
+        self._client = client
+        self._requests = Requests(config)
+        self._collection = collection
+        self._long = config.write_seconds
+        self._short = config.search_seconds
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; a point of the same id is replaced.
+
+        Every batch waits until it is written: on several shards the last one says nothing about the others.
+        """
+        for start in range(0, len(points), _BATCH):
+            batch = [_to_server(point) for point in points[start : start + _BATCH]]
+            self._requests.patient(self._client.upsert, self._collection, batch, wait=True, timeout=self._long)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take points out; ids that are not there are ignored."""
+        for start in range(0, len(ids), _IDS):
+            selector = models.PointIdsList(points=list(ids[start : start + _IDS]))
+            self._requests.patient(self._client.delete, self._collection, selector, wait=True, timeout=self._long)
+
+    def present(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there."""
+        found: set[str] = set()
+        for start in range(0, len(ids), _IDS):
+            some = ids[start : start + _IDS]
+            records = self._requests.patient(
+                self._client.retrieve, self._collection, some, with_payload=False, timeout=self._long
+            )
+            found.update(str(record.id) for record in records)
+        return found
+
+    def count(self) -> int:
+        """Number of points."""
+        return self._requests.patient(self._client.count, self._collection, exact=True, timeout=self._long).count
+
+    def search(self, query: Query) -> list[Hit]:
+        """Best hits first: one request to the server, fusion included."""
+        legs: list[tuple[str, list[float] | models.SparseVector]] = []
+        if query.dense is not None:
+            legs.append((_DENSE, query.dense.tolist()))
+        if query.lexical is not None and query.lexical.indices:
+            legs.append((_LEXICAL, _sparse(query.lexical)))
+        if not legs:
+            return []
+        only = _filter(query.only)
+        request: dict[str, Any] = {"query": legs[0][1], "using": legs[0][0], "query_filter": only}
+        if len(legs) > 1:
+            parts = [
+                models.Prefetch(query=vector, using=name, filter=only, limit=query.limit, params=_SEARCHED)
+                for name, vector in legs
+            ]
+            request = {"query": _RRF, "prefetch": parts}
+        else:
+            request["search_params"] = _SEARCHED
+        answer = self._requests.prompt(
+            self._client.query_points,
+            self._collection,
+            limit=query.limit,
+            with_payload=True,
+            timeout=self._short,
+            **request,
+        )
+        hits = [_from_server(found) for found in answer.points]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))  # equal scores in an order of their own
+
+    def points(self) -> Iterator[list[Point]]:
+        """Everything, vectors included, in the order of the ids."""
+        offset: Any = None
+        while True:
+            records, offset = self._requests.patient(
+                self._client.scroll,
+                self._collection,
+                limit=_BATCH,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
+                timeout=self._long,
+            )
+            yield [_to_point(record) for record in records]
+            if offset is None:
+                return
+
+    def seal(self) -> None:
+        """Have the graph built and wait for it.
+
+        Raises:
+            StoreError: If the server fails at it, or does not come to an end.
+        """
+        self._requests.patient(
+            self._client.update_collection, self._collection, optimizers_config=_INDEXING, timeout=self._long
+        )
+        deadline = time.monotonic() + _SEAL_SECONDS + _SEAL_SECONDS_PER_POINT * self.count()
+        while True:
+            info = self._requests.patient(self._client.get_collection, self._collection)
+            if info.status is models.CollectionStatus.GREEN:
+                return
+            if info.status is models.CollectionStatus.RED:
+                raise StoreError(
+                    f"The server could not build the search structures of {self._collection} "
+                    f"({info.optimizer_status}); look at its log, then run the build again."
+                )
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"The server has not finished the search structures of {self._collection} in time; "
+                    "give it more memory or processors, then run the build again."
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def close(self) -> None:
+        """Nothing: the connection is the engine's."""
+
+
+class ServerEngine:
+    """The generations of all corpora, one collection each, on one server or cluster."""
+
+    name = SERVER
+
+    def __init__(self, client: QdrantClient, config: ServerConfig) -> None:
+        """Wire the parts; ``connect`` makes the client too."""
+        self._client = client
+        self._config = config
+        self._requests = Requests(config)
+
+    @classmethod
+    def connect(cls, config: ServerConfig) -> "ServerEngine":
+        """An engine on the configured server; nothing is sent before something is asked.
+
+        Raises:
+            StoreError: If the certificates to trust cannot be read.
+        """
+        # As a header, because the client warns of an api_key over http, which is right on a private network.
+        headers = {"api-key": config.api_key} if config.api_key else {}
+        client = QdrantClient(
+            url=config.url,
+            headers=headers,
+            timeout=config.search_seconds,
+            verify=_trusted(config.ca_file),
+            check_compatibility=False,  # it asks in a thread and answers with a warning
+        )
+        return cls(client, config)
+
+    def named(self, name: str) -> VectorEngine:
+        """This engine, if it is meant.
+
+        Raises:
+            StoreError: If it is not.
+        """
+        if name != self.name:
+            raise missing_engine(name)
+        return self
+
+    def create(self, corpus: str, number: int, dim: int, base: int | None) -> ServerStore:
+        """A new generation to write to: empty, or a copy of ``base``. Leftovers of it are dropped."""
+        collection = self._collection(corpus, number)
+        self._requests.patient(self._make, collection, dim)
+        seconds, index = self._config.write_seconds, self._client.create_payload_index
+        for field in FILTERABLE:
+            self._requests.patient(index, collection, _path(field), _KEYWORD, wait=True, timeout=seconds)
+        store = ServerStore(self._client, self._config, collection)
+        if base is not None:
+            copied = self.open(corpus, base)
+            for batch in copied.points():
+                store.upsert(batch)
+            if (copies := store.count()) != (originals := copied.count()):
+                raise StoreError(
+                    f"Only {copies} of {originals} passages of {corpus} were copied for the new generation; nothing "
+                    "was changed, run the build again."
+                )
+        return store
+
+    def open(self, corpus: str, number: int) -> ServerStore:
+        """A generation, for reading.
+
+        Raises:
+            StoreError: If it is not there, or the server cannot be asked.
+        """
+        collection = self._collection(corpus, number)
+        if not self._requests.prompt(self._client.collection_exists, collection):
+            raise missing_generation(corpus, number, self._config.address)
+        return ServerStore(self._client, self._config, collection)
+
+    def publish(self, corpus: str, number: int | None) -> None:
+        """Move the alias to a generation, in one step; None takes it away."""
+        alias = self._config.prefix + corpus
+        known = self._requests.patient(self._client.get_aliases).aliases
+        changes: list[models.AliasOperations] = []
+        if any(entry.alias_name == alias for entry in known):
+            changes.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+        if number is not None:
+            target = models.CreateAlias(alias_name=alias, collection_name=self._collection(corpus, number))
+            changes.append(models.CreateAliasOperation(create_alias=target))
+        if changes:
+            self._requests.patient(self._client.update_collection_aliases, changes)
+
+    def drop(self, corpus: str, number: int) -> None:
+        """Remove a generation, if it is there."""
+        self._delete(self._collection(corpus, number))
+
+    def drop_corpus(self, corpus: str) -> None:
+        """Remove every generation of a corpus; the alias goes with the one that it names."""
+        start = f"{self._config.prefix}{corpus}@"
+        for entry in self._requests.patient(self._client.get_collections).collections:
+            if entry.name.startswith(start) and entry.name.removeprefix(start).isdecimal():
+                self._delete(entry.name)
+
+    def _collection(self, corpus: str, number: int) -> str:
+        return f"{self._config.prefix}{corpus}@{number}"
+
+    def _make(self, collection: str, dim: int) -> None:
+        """An empty collection; one request with the dropping, so that sending it again meets no half-made one."""
+        if self._client.collection_exists(collection):
+            self._client.delete_collection(collection, timeout=self._config.write_seconds)
+        quantization = _QUANTIZATION[self._config.quantization]
+        # Quantised vectors are searched in memory, and then the full ones need not be there as well.
+        dense = models.VectorParams(size=dim, distance=models.Distance.COSINE, on_disk=quantization is not None)
+        self._client.create_collection(
+            collection,
+            vectors_config={_DENSE: dense},
+            sparse_vectors_config={_LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            hnsw_config=_HNSW,
+            optimizers_config=_NO_INDEXING,
+            quantization_config=quantization,
+            strict_mode_config=_STRICT if self._config.is_strict else None,
+            timeout=self._config.write_seconds,
+        )
+
+    def _delete(self, collection: str) -> None:
+        if self._requests.patient(self._client.collection_exists, collection):
+            self._requests.patient(self._client.delete_collection, collection, timeout=self._config.write_seconds)
+
+
+def _trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one
+        raise StoreError(
+            f"The certificates in {ca_file} cannot be read ({error.strerror or error}); correct KALM_QDRANT_CA_FILE."
+        ) from error
+
+
+def _to_server(point: Point) -> models.PointStruct:
+    vectors: dict[str, Any] = {_DENSE: point.dense.tolist()}
+    if point.lexical.indices:
+        vectors[_LEXICAL] = _sparse(point.lexical)
+    payload = {"page_content": point.text, "metadata": dict(point.metadata)}
+    return models.PointStruct(id=point.id, vector=vectors, payload=payload)
+
+
+def _sparse(terms: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=list(terms.indices), values=list(terms.values))
+
+
+def _from_server(found: models.ScoredPoint) -> Hit:
+    payload: Mapping[str, Any] = found.payload or {}
+    return Hit(str(found.id), found.score, payload["page_content"], payload["metadata"])
+
+
+def _to_point(record: models.Record) -> Point:
+    payload: Mapping[str, Any] = record.payload or {}
+    vectors: Any = record.vector
+    lexical = vectors.get(_LEXICAL)
+    terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
+    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
+    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
+
+
+def _path(field: str) -> str:
+    return f"metadata.{field}"
+
+
+def _filter(only: Mapping[str, Collection[str]]) -> models.Filter | None:
+    conditions: list[models.Condition] = [
+        models.FieldCondition(key=_path(field), match=models.MatchAny(any=sorted(values)))
+        for field, values in only.items()
+        if values
+    ]
+    return models.Filter(must=conditions) if conditions else None
