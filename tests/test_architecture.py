@@ -18,7 +18,7 @@ SOURCES = [
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py",),
-    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
+    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/duplicate_tables.py", "indexer/migrations/"),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
     "torch": ("embedder/", "trainer/", "app/benchmarks/"),
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
