@@ -20,7 +20,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from embedder.errors import AppError
-from indexer.records import Corpus, FileState, Generation, IndexedDocument, KnownDocument, Manifest
+from indexer.duplicate_tables import add_signatures, similar_documents
+from indexer.duplicates import signature
+from indexer.records import Corpus, Duplicate, FileState, Generation, IndexedDocument, KnownDocument, Manifest
 from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, immediate, migrate, open_engine
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -198,8 +200,18 @@ class Catalog:
 
     def stage(self, corpus: str, number: int, documents: Iterable[IndexedDocument]) -> None:
         """Write documents of a generation that is not live yet."""
+        rows = [_document_row(corpus, number, indexed) for indexed in documents]
+        signatures = [signature(row.text) for row in rows]  # before the database is locked
         with self._writing() as session:
-            session.add_all(_document_row(corpus, number, indexed) for indexed in documents)
+            session.add_all(rows)
+            add_signatures(session, rows, signatures)
+
+    def near_duplicates(
+        self, corpus: str, number: int, document_ids: Collection[str]
+    ) -> dict[str, tuple[Duplicate, ...]]:
+        """Documents of a generation that say nearly the same as these, nearest first, by document id."""
+        with self._reading() as session:
+            return similar_documents(session, corpus, document_ids, lambda table: _in_generation(table, number))
 
     def commit(
         self,

@@ -10,7 +10,8 @@ run, so it belongs in the process that builds, never in one that serves.
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import qdrant_edge as edge
 from indexer.lexical import SparseVector
 from indexer.locks import AlreadyLocked, acquire, locked
 from indexer.store import (
+    DAY,
     EMBEDDED,
     FILTERABLE,
     Hit,
@@ -32,9 +34,6 @@ from indexer.store import (
 )
 
 _DENSE, _LEXICAL = "dense", "lexical"
-_RRF_K = 60
-"""The constant of Cormack et al. (SIGIR 2009)."""
-
 _HNSW = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
 _BATCH = 256
 _UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inverted_index.dat"}
@@ -73,27 +72,18 @@ class EdgeStore:
         return self._shard.count(edge.CountRequest(exact=True))
 
     def search(self, query: Query) -> list[Hit]:
-        """Best hits first: one request to the engine, fusion included."""
-        legs: list[edge.Query] = []
-        if query.dense is not None:
-            legs.append(edge.Query.Nearest(query.dense.tolist(), using=_DENSE))
-        if query.lexical is not None and query.lexical.indices:
-            terms = edge.SparseVector(list(query.lexical.indices), list(query.lexical.values))
-            legs.append(edge.Query.Nearest(terms, using=_LEXICAL))
-        if not legs:
-            return []
-        only = _filter(query.only)
-        if len(legs) == 1:
-            request = edge.QueryRequest(query.limit, query=legs[0], filter=only, with_payload=True)
-        else:
-            request = edge.QueryRequest(
-                query.limit,
-                query=edge.Fusion.Rrf(_RRF_K),  # type: ignore[arg-type] # its stub forgets that Rrf is a Fusion
-                prefetches=[edge.Prefetch(query.limit, query=leg, filter=only) for leg in legs],
-                with_payload=True,
-            )
-        hits = [_from_edge(found) for found in self._shard.query(request)]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))  # equal scores in an order of their own
+        """Best hits first."""
+        return self.search_batch([query])[0]
+
+    def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        """The hits of several queries: one request to the engine."""
+        requests = {place: request for place, query in enumerate(queries) if (request := _request(query))}
+        if not requests:
+            return [[] for _ in queries]
+        found = self._shard.query_batch(edge.QueryBatchRequest(list(requests.values())))
+        hits = {place: [_from_edge(one) for one in leg] for place, leg in zip(requests, found, strict=True)}
+        # Equal scores in an order of their own.
+        return [sorted(hits.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""
@@ -160,6 +150,7 @@ class EdgeEngine:
         )
         for name in FILTERABLE:  # before any graph: links that keep filtered search connected are made with it
             shard.update(edge.UpdateOperation.create_field_index(_path(name), edge.PayloadSchemaType.Keyword))
+        shard.update(edge.UpdateOperation.create_field_index(_path(DAY), edge.PayloadSchemaType.Datetime))
         return EdgeStore(shard, folder)
 
     def open(self, corpus: str, number: int) -> EdgeStore:
@@ -245,13 +236,32 @@ def _path(field: str) -> str:
     return f"metadata.{field}"
 
 
-def _filter(only: Mapping[str, Collection[str]]) -> edge.Filter | None:
+def _request(query: Query) -> edge.QueryRequest | None:
+    """What the engine is asked; nothing where the leg has nothing to go by."""
+    if query.dense is not None:
+        nearest = edge.Query.Nearest(query.dense.tolist(), using=_DENSE)
+    elif query.lexical is not None and query.lexical.indices:
+        terms = edge.SparseVector(list(query.lexical.indices), list(query.lexical.values))
+        nearest = edge.Query.Nearest(terms, using=_LEXICAL)
+    else:
+        return None
+    return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True)
+
+
+def _filter(query: Query) -> edge.Filter | None:
     conditions: list[edge.ConditionType] = [
         edge.FieldCondition(_path(field), match=edge.MatchAny(sorted(values)))
-        for field, values in only.items()
+        for field, values in query.only.items()
         if values
     ]
+    if query.after or query.before:
+        period = edge.RangeDateTime(gte=_moment(query.after), lt=_moment(query.before))
+        conditions.append(edge.FieldCondition(_path(DAY), range=period))
     return edge.Filter(must=conditions) if conditions else None
+
+
+def _moment(day: date | None) -> str | None:
+    return None if day is None else f"{day.isoformat()}T00:00:00Z"
 
 
 def _remove_abandoned(readers: Path) -> None:

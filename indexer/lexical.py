@@ -61,12 +61,14 @@ _LONGEST_CACHED_WORD = 64
 """Longer words are analysed anew each time: a file of encoded binary data must not fill the memory."""
 
 # Iteration mark, zero, kana, bopomofo, Hangul, ideographs of all planes.
-_CJK = (
+CJK = (
     "\u3005\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"
     "\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 )
-_LETTERS = rf"[^\W_{_CJK}]+"
-_CJK_RUN = re.compile(f"[{_CJK}]+")
+"""Characters of scripts without spaces, as the inside of a regular expression's set."""
+
+_LETTERS = rf"[^\W_{CJK}]+"
+_CJK_RUN = re.compile(f"[{CJK}]+")
 _WORD = re.compile(
     rf"(?:(?<![\w.])\.)?{_LETTERS}"  # .NET
     rf"(?:(?:[.@&'-]|_{{1,2}}|(?<=\d),(?=\d)){_LETTERS})*"  # R&D, O'Brien, e-mail, snake_case, 1,000
@@ -186,6 +188,14 @@ class LexicalEncoder:
             else:
                 merged.append((start, end))
         return tuple(merged)
+
+
+def folded_text(text: str) -> str:
+    """A text as it is compared with another letter by letter: case, width, script and white space make no difference.
+
+    NFKC, traditional characters made simplified as in the terms, casefolded, white space collapsed. Accents stay.
+    """
+    return " ".join(_normalised(_normalised(text).casefold()).split())
 
 
 def _query_terms(text: str) -> list[_QueryTerm]:

@@ -169,3 +169,18 @@ class KnownDocument:
 
     digest: str
     chunk_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A document that says nearly the same as another one.
+
+    Attributes:
+        similarity: Share of the word sequences that the two have in common, estimated; 1 is the same text.
+    """
+
+    document_id: str
+    title: str
+    uri: str
+    key: str
+    similarity: float

@@ -1,23 +1,45 @@
-"""Search over one corpus: what is asked, what comes back, and how the two meet."""
+"""Search over one corpus: from what is asked to what comes back (``results`` has both as values)."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from embedder.errors import AppError
 from embedder.protocol import TextEncoder, Vectors
 from indexer.catalog import Catalog
 from indexer.chunking import sentence_spans
+from indexer.fusion import Ranked
 from indexer.generations import LiveGenerations, OpenGeneration
 from indexer.lexical import LexicalEncoder, SparseVector
+from indexer.query_text import ParsedQuery, parse_query
+from indexer.ranking import Question, rank
 from indexer.readers.language import detect_language
-from indexer.records import Manifest
+from indexer.records import Duplicate, Manifest
 from indexer.remembered import Remembered
-from indexer.store import Hit, Query, VectorEngine
+from indexer.results import (
+    FacetCount,
+    Facets,
+    Mode,
+    SearchPage,
+    SearchRefused,
+    SearchRequest,
+    SearchResult,
+    Span,
+)
+from indexer.store import VectorEngine
 
-POOL_PASSAGES = 200
-"""Passages a question can reach. Fixed, so that every page is cut from the same ranking."""
+__all__ = [
+    "FacetCount",
+    "Facets",
+    "Mode",
+    "SearchPage",
+    "SearchRefused",
+    "SearchRequest",
+    "SearchResult",
+    "Searcher",
+    "Span",
+]
 
 _REMEMBERED_QUERIES = 256
 _REMEMBERED_RANKINGS = 32
@@ -25,119 +47,24 @@ _SENTENCES_PER_PASSAGE = 24
 _OTHER_SCRIPTS = frozenset({"zh", "ja", "ko"})
 """Languages that even three words give away; Latin ones are not told apart in so short a text."""
 
-Span = tuple[int, int]
-"""Start and end character offsets within a text."""
-
-
-class Mode(StrEnum):
-    """How a query meets the passages."""
-
-    SEMANTIC = "semantic"
-    KEYWORD = "keyword"
-    HYBRID = "hybrid"
-
 
 @dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """One page of one question.
+class _Found:
+    """A document, its best passage first, and the documents that say nearly the same."""
 
-    Attributes:
-        page: Number of the result page, from 1.
-        file_types: Only documents of these types; empty means all.
-        languages: Only documents in these languages (ISO 639-1); empty means all.
-    """
+    passages: list[Ranked]
+    duplicates: tuple[Duplicate, ...]
 
-    corpus: str
-    query: str
-    mode: Mode = Mode.HYBRID
-    page: int = 1
-    page_size: int = 10
-    file_types: frozenset[str] = frozenset()
-    languages: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The best passage of one document.
-
-    Attributes:
-        chunk_id: UUID of the passage.
-        document_id: UUID of the document.
-        score: Cosine similarity (semantic), BM25 (keyword) or reciprocal rank fusion (hybrid).
-        text: The passage.
-        highlights: Spans of ``text`` that hold words of the query.
-        title_highlights: The same of ``title``.
-        uri: File of the document, relative to the corpus root.
-        key: Row within that file; empty for a whole file.
-        headings: The headings above the passage, outermost first.
-        page: Page number from 1, where the format has pages.
-        start: Offset of the passage in the document's text.
-        end: Offset after it.
-        more_passages: How many further passages of the same document matched.
-    """
-
-    chunk_id: str
-    document_id: str
-    score: float
-    title: str
-    text: str
-    highlights: tuple[Span, ...]
-    uri: str
-    key: str
-    file_type: str
-    language: str
-    headings: tuple[str, ...]
-    page: int | None
-    start: int
-    end: int
-    more_passages: int = 0
-    title_highlights: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FacetCount:
-    """How many documents of the corpus have this value."""
-
-    value: str
-    documents: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facets:
-    """Counts beside the filters; each list counts under the other filter's selection, most frequent first."""
-
-    file_types: tuple[FacetCount, ...] = ()
-    languages: tuple[FacetCount, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SearchPage:
-    """One page of results.
-
-    Attributes:
-        has_more: Whether a further page would show anything.
-        encode_seconds: Time the query's vectors took.
-        store_seconds: Time the store took.
-        scored_by: What the scores are: the mode asked for, or its one leg that had anything to go by.
-    """
-
-    results: tuple[SearchResult, ...]
-    has_more: bool
-    encode_seconds: float
-    store_seconds: float
-    facets: Facets = field(default_factory=Facets)
-    scored_by: Mode = Mode.HYBRID
-
-
-class SearchRefused(AppError):
-    """A question that cannot be asked."""
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.passages[0].hit.metadata
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranking:
-    """All a question can reach: the passages found, by document, best document first."""
+    """All a question can reach, best document first."""
 
-    documents: list[list[Hit]]
+    documents: list[_Found]
     scored_by: Mode
 
 
@@ -176,27 +103,31 @@ class Searcher:
             NotBuilt: If the corpus has no index yet.
             CatalogError: If there is no such corpus.
         """
-        if not request.query.strip():
-            raise SearchRefused("The question is empty; type a word or a sentence to search for.")
+        parsed = request.parsed
+        if not parsed.text.strip():
+            raise SearchRefused(
+                "The question has conditions only; add a word or a sentence to search for."
+                if request.query.strip()
+                else "The question is empty; type a word or a sentence to search for."
+            )
         if request.page < 1 or request.page_size < 1:
             raise SearchRefused("Result pages are counted from 1 and hold at least one result.")
         started = time.perf_counter()
         with self._generations.use(request.corpus) as live:
-            dense = self._query_vector(live.manifest, request.query) if self._is_by_meaning(request, live) else None
+            by_meaning = self._is_by_meaning(request, parsed, live)
+            dense = self._query_vector(live.manifest, parsed.text) if by_meaning else None
             encoded = time.perf_counter()
-            question = (request.mode, request.query, request.file_types, request.languages)
-            ranking = self._rankings.get(
-                (request.corpus, live.number, *question), lambda: self._rank(request, live, dense)
-            )
+            ranking = self._ranking(request, live, dense)
             ranked = time.perf_counter()
+            facets = self._facets(request, live, dense)
         first = (request.page - 1) * request.page_size
         shown = ranking.documents[first : first + request.page_size]
         return SearchPage(
-            results=tuple(self._result(request.query, passages) for passages in shown),
+            results=tuple(self._result(parsed.text, found) for found in shown),
             has_more=len(ranking.documents) > first + request.page_size,
             encode_seconds=encoded - started,
             store_seconds=ranked - encoded,
-            facets=self._facets(request, live.number),
+            facets=facets,
             scored_by=ranking.scored_by,
         )
 
@@ -207,6 +138,7 @@ class Searcher:
 
         Encodes every sentence, so it takes longer than the search itself.
         """
+        query = parse_query(query).text or query
         with self._generations.use(corpus) as live:
             manifest = live.manifest
         if not self._can_read(detect_language(query), manifest):
@@ -235,14 +167,14 @@ class Searcher:
         """Let go of all open generations."""
         self._generations.close()
 
-    def _is_by_meaning(self, request: SearchRequest, live: OpenGeneration) -> bool:
+    def _is_by_meaning(self, request: SearchRequest, parsed: ParsedQuery, live: OpenGeneration) -> bool:
         """Whether the dense leg is asked: not for words alone, nor half-heartedly of a model that cannot read them.
 
         In a fusion the noise of such a leg would push down what the words found.
         """
         if request.mode is not Mode.HYBRID:
             return request.mode is Mode.SEMANTIC
-        return self._can_read(detect_language(request.query), live.manifest)
+        return self._can_read(detect_language(parsed.text), live.manifest)
 
     def _can_read(self, language: str, manifest: Manifest) -> bool:
         languages = self._encoder_for(manifest).languages
@@ -255,26 +187,37 @@ class Searcher:
             (manifest, query), lambda: self._encoder_for(manifest).encode_queries([query])[0]
         )
 
-    def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
+    def _ranking(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
         """Ask the engine.
 
         The ranking is remembered, because the engine may order equal scores differently when it is asked again:
         pages cut from two of its answers could repeat a document or leave one out.
         """
-        lexical = self._lexical.encode_query(request.query) if request.mode is not Mode.SEMANTIC else None
-        only = {"file_type": request.file_types, "language": request.languages}
-        hits = live.store.search(Query(POOL_PASSAGES, dense, lexical, only))
-        return _Ranking(_by_document(hits), _scored_by(dense, lexical))
+        asked = (request.mode, request.query, request.operators, request.file_types, request.languages)
+        return self._rankings.get((request.corpus, live.number, *asked), lambda: self._rank(request, live, dense))
 
-    def _result(self, query: str, group: list[Hit]) -> SearchResult:
-        best, metadata = group[0], group[0].metadata
+    def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
+        parsed = request.parsed
+        lexical = self._lexical.encode_query(parsed.text) if request.mode is not Mode.SEMANTIC else None
+        file_types = _both(request.file_types, parsed.file_types)
+        languages = _both(request.languages, parsed.languages)
+        scored_by = _scored_by(dense, lexical)
+        if file_types is None or languages is None:
+            return _Ranking([], scored_by)
+        only = {"file_type": file_types, "language": languages}
+        documents = rank(live.store, Question(parsed, dense, lexical, only))
+        ids = [passages[0].hit.metadata["document_id"] for passages in documents]
+        return _Ranking(_folded(documents, self._catalog.near_duplicates(request.corpus, live.number, ids)), scored_by)
+
+    def _result(self, query: str, found: _Found) -> SearchResult:
+        best, metadata = found.passages[0], found.metadata
         return SearchResult(
-            chunk_id=best.id,
+            chunk_id=best.hit.id,
             document_id=metadata["document_id"],
             score=best.score,
             title=metadata["title"],
-            text=best.text,
-            highlights=self._lexical.highlight(query, best.text),
+            text=best.hit.text,
+            highlights=self._lexical.highlight(query, best.hit.text),
             uri=metadata["uri"],
             key=metadata["key"],
             file_type=metadata["file_type"],
@@ -283,33 +226,72 @@ class Searcher:
             page=metadata["page"],
             start=metadata["start"],
             end=metadata["end"],
-            more_passages=len(group) - 1,
+            more_passages=len(found.passages) - 1,
             title_highlights=self._lexical.highlight(query, metadata["title"]),
+            dense=best.dense,
+            lexical=best.lexical,
+            duplicates=found.duplicates,
         )
 
-    def _facets(self, request: SearchRequest, number: int) -> Facets:
-        def counts(field: str, **only: frozenset[str]) -> tuple[FacetCount, ...]:
-            def count() -> tuple[FacetCount, ...]:
-                rows = self._catalog.facet(request.corpus, number, field, only)
-                return tuple(FacetCount(value, documents) for value, documents in rows if value)
-
-            return self._counts.get((request.corpus, number, field, *only.items()), count)
-
+    def _facets(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> Facets:
+        """Counts of the corpus where filters are all there is; of the documents found where there are conditions."""
+        parsed = request.parsed
+        if parsed.is_checked or parsed.after or parsed.before:
+            every: frozenset[str] = frozenset()
+            wider = self._ranking(replace(request, file_types=every), live, dense)
+            other = self._ranking(replace(request, languages=every), live, dense)
+            return Facets(_counted(wider.documents, "file_type"), _counted(other.documents, "language"))
+        file_types = _both(request.file_types, parsed.file_types)
+        languages = _both(request.languages, parsed.languages)
         return Facets(
-            file_types=counts("file_type", language=request.languages),
-            languages=counts("language", file_type=request.file_types),
+            self._corpus_counts(request.corpus, live.number, "file_type", parsed.file_types, languages),
+            self._corpus_counts(request.corpus, live.number, "language", file_types, parsed.languages),
         )
+
+    def _corpus_counts(
+        self,
+        corpus: str,
+        number: int,
+        field: str,
+        file_types: frozenset[str] | None,
+        languages: frozenset[str] | None,
+    ) -> tuple[FacetCount, ...]:
+        if file_types is None or languages is None:
+            return ()
+
+        def count() -> tuple[FacetCount, ...]:
+            rows = self._catalog.facet(corpus, number, field, {"file_type": file_types, "language": languages})
+            return tuple(FacetCount(value, documents) for value, documents in rows if value)
+
+        return self._counts.get((corpus, number, field, file_types, languages), count)
+
+
+def _both(chosen: frozenset[str], typed: frozenset[str]) -> frozenset[str] | None:
+    """What two filters allow together; empty where neither is set, None where nothing is left."""
+    if chosen and typed:
+        return chosen & typed or None
+    return chosen or typed
+
+
+def _counted(documents: Sequence[_Found], field: str) -> tuple[FacetCount, ...]:
+    counts = Counter(value for found in documents if (value := found.metadata[field]))
+    return tuple(FacetCount(*one) for one in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _folded(documents: Sequence[list[Ranked]], similar: Mapping[str, tuple[Duplicate, ...]]) -> list[_Found]:
+    """Documents with what says nearly the same; of those found, only the best stays a result."""
+    shown: list[_Found] = []
+    hidden: set[str] = set()
+    for passages in documents:
+        document_id = passages[0].hit.metadata["document_id"]
+        if document_id not in hidden:
+            duplicates = similar.get(document_id, ())
+            hidden.update(duplicate.document_id for duplicate in duplicates)
+            shown.append(_Found(passages, duplicates))
+    return shown
 
 
 def _scored_by(dense: Vectors | None, lexical: SparseVector | None) -> Mode:
     if lexical is None or not lexical.indices:
         return Mode.SEMANTIC if dense is not None else Mode.KEYWORD
     return Mode.KEYWORD if dense is None else Mode.HYBRID
-
-
-def _by_document(hits: Sequence[Hit]) -> list[list[Hit]]:
-    """Hits grouped by document, documents in the order of their best hit."""
-    groups: dict[str, list[Hit]] = {}
-    for hit in hits:
-        groups.setdefault(hit.metadata["document_id"], []).append(hit)
-    return list(groups.values())

@@ -15,7 +15,7 @@ connection, a time-out or an overloaded server (429, 5xx) lost is sent again, wi
 
 import ssl
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from qdrant_client import QdrantClient, models
 from indexer.lexical import SparseVector
 from indexer.server_requests import Requests, ServerConfig
 from indexer.store import (
+    DAY,
     FILTERABLE,
     SERVER,
     Hit,
@@ -37,9 +38,6 @@ from indexer.store import (
 )
 
 _DENSE, _LEXICAL = "dense", "lexical"
-_RRF = models.RrfQuery(rrf=models.Rrf(k=60))
-"""The constant of Cormack et al. (SIGIR 2009)."""
-
 _HNSW = models.HnswConfigDiff(m=16, ef_construct=128, full_scan_threshold=10_000)
 _NO_INDEXING = models.OptimizersConfigDiff(indexing_threshold=0)
 _INDEXING = models.OptimizersConfigDiff(indexing_threshold=10_000)
@@ -49,7 +47,7 @@ _BATCH = 128
 """Points in a request: at 4096 dimensions about 10 MB of JSON, of the 32 MB that a server takes."""
 
 _IDS = 1024
-_MOST_HITS = 1000
+_MOST_HITS = 5000
 _OVERSAMPLING = 3.0
 """Candidates that are scored again with the full vectors, as a multiple of the hits; nothing without quantisation."""
 
@@ -70,7 +68,7 @@ _QUANTIZATION: Mapping[str, models.QuantizationConfig | None] = {
     "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
 }
 
-_KEYWORD = models.PayloadSchemaType.KEYWORD
+_KEYWORD, _DATETIME = models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.DATETIME
 _SEAL_SECONDS = 600.0
 _SEAL_SECONDS_PER_POINT = 0.01
 """How long sealing may take: far beyond what a working server needs, for one that never ends."""
@@ -119,34 +117,23 @@ class ServerStore:
         return self._requests.patient(self._client.count, self._collection, exact=True, timeout=self._long).count
 
     def search(self, query: Query) -> list[Hit]:
-        """Best hits first: one request to the server, fusion included."""
-        legs: list[tuple[str, list[float] | models.SparseVector]] = []
-        if query.dense is not None:
-            legs.append((_DENSE, query.dense.tolist()))
-        if query.lexical is not None and query.lexical.indices:
-            legs.append((_LEXICAL, _sparse(query.lexical)))
-        if not legs:
-            return []
-        only = _filter(query.only)
-        request: dict[str, Any] = {"query": legs[0][1], "using": legs[0][0], "query_filter": only}
-        if len(legs) > 1:
-            parts = [
-                models.Prefetch(query=vector, using=name, filter=only, limit=query.limit, params=_SEARCHED)
-                for name, vector in legs
-            ]
-            request = {"query": _RRF, "prefetch": parts}
-        else:
-            request["search_params"] = _SEARCHED
-        answer = self._requests.prompt(
-            self._client.query_points,
-            self._collection,
-            limit=query.limit,
-            with_payload=True,
-            timeout=self._short,
-            **request,
+        """Best hits first."""
+        return self.search_batch([query])[0]
+
+    def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        """The hits of several queries: one request to the server."""
+        requests = {place: request for place, query in enumerate(queries) if (request := _request(query))}
+        if not requests:
+            return [[] for _ in queries]
+        answers = self._requests.prompt(
+            self._client.query_batch_points, self._collection, list(requests.values()), timeout=self._short
         )
-        hits = [_from_server(found) for found in answer.points]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))  # equal scores in an order of their own
+        hits = {
+            place: [_from_server(found) for found in answer.points]
+            for place, answer in zip(requests, answers, strict=True)
+        }
+        # Equal scores in an order of their own.
+        return [sorted(hits.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""
@@ -241,6 +228,7 @@ class ServerEngine:
         seconds, index = self._config.write_seconds, self._client.create_payload_index
         for field in FILTERABLE:
             self._requests.patient(index, collection, _path(field), _KEYWORD, wait=True, timeout=seconds)
+        self._requests.patient(index, collection, _path(DAY), _DATETIME, wait=True, timeout=seconds)
         store = ServerStore(self._client, self._config, collection)
         if base is not None:
             copied = self.open(corpus, base)
@@ -355,10 +343,30 @@ def _path(field: str) -> str:
     return f"metadata.{field}"
 
 
-def _filter(only: Mapping[str, Collection[str]]) -> models.Filter | None:
+def _request(query: Query) -> models.QueryRequest | None:
+    """What to ask the server; None where the leg has nothing to go by."""
+    asked: list[float] | models.SparseVector
+    if query.dense is not None:
+        name, asked = _DENSE, query.dense.tolist()
+    elif query.lexical is not None and query.lexical.indices:
+        name, asked = _LEXICAL, _sparse(query.lexical)
+    else:
+        return None
+    return models.QueryRequest(
+        query=asked, using=name, filter=_filter(query), params=_SEARCHED, limit=query.limit, with_payload=True
+    )
+
+
+def _filter(query: Query) -> models.Filter | None:
     conditions: list[models.Condition] = [
         models.FieldCondition(key=_path(field), match=models.MatchAny(any=sorted(values)))
-        for field, values in only.items()
+        for field, values in query.only.items()
         if values
     ]
+    if query.after or query.before:
+        conditions.append(models.FieldCondition(key=_path(DAY), range=_period(query)))
     return models.Filter(must=conditions) if conditions else None
+
+
+def _period(query: Query) -> models.DatetimeRange:
+    return models.DatetimeRange(gte=query.after, lt=query.before)

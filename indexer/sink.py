@@ -12,8 +12,9 @@ from embedder.protocol import TextEncoder
 from indexer.catalog import Catalog
 from indexer.chunking import passage_for_embedding
 from indexer.lexical import LexicalEncoder
+from indexer.query_text import parse_day
 from indexer.records import NAMESPACE, Chunk, ChunkPlace, Document, IndexedDocument
-from indexer.store import Point, StoreError, VectorStore
+from indexer.store import DAY, Point, StoreError, VectorStore
 
 _FLUSH_CHUNKS = 1024
 """Passages embedded at a time: enough for even batches, little enough to lose."""
@@ -118,6 +119,7 @@ def document_digest(document: Document) -> str:
 
 def _metadata(indexed: IndexedDocument, chunk: Chunk) -> dict[str, Any]:
     document = indexed.document
+    day = parse_day(document.metadata.get("date", ""))
     return {
         "document_id": indexed.id,
         "uri": document.uri,
@@ -129,4 +131,6 @@ def _metadata(indexed: IndexedDocument, chunk: Chunk) -> dict[str, Any]:
         "page": chunk.page,
         "start": chunk.start,
         "end": chunk.end,
+        "author": document.metadata.get("author", ""),
+        DAY: day.isoformat() if day else None,
     }

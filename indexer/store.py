@@ -6,6 +6,7 @@ the process, and a Qdrant server. Both keep LangChain's payload layout (``page_c
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,9 @@ EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
 
 FILTERABLE = ("document_id", "file_type", "language")
 """Payload fields a search may be restricted by; indexed before the graph is built."""
+
+DAY = "date"
+"""Payload field of a document's day (ISO 8601, without a time), by which a search may be restricted to a period."""
 
 
 class StoreError(AppError):
@@ -46,18 +50,22 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request: a dense leg, a lexical leg, or both fused by reciprocal rank.
+    """The nearest passages of one leg, dense or lexical.
 
     Attributes:
-        dense: Unit vector, shape (dim,), or None to leave the leg out.
-        lexical: Term weights, or None to leave the leg out; a leg without terms counts as left out.
+        dense: Unit vector, shape (dim,), where it is the dense leg.
+        lexical: Term weights, where it is the lexical one; without terms nothing is found.
         only: Allowed values by field of ``FILTERABLE``; fields that are not named are free.
+        after: First allowed day; a document without a date is then left out.
+        before: The day after the last allowed one, likewise.
     """
 
     limit: int
     dense: NDArray[np.float32] | None = None
     lexical: SparseVector | None = None
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
+    after: date | None = None
+    before: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Hit:
     """A passage found.
 
     Attributes:
-        score: Cosine (dense alone), BM25 (lexical alone) or reciprocal rank fusion.
+        score: Cosine (dense) or BM25 (lexical).
     """
 
     id: str
@@ -94,7 +102,11 @@ class VectorStore(Protocol):
         ...
 
     def search(self, query: Query) -> list[Hit]:
-        """Best hits first, at most ``query.limit``; a leg contributes only what it matched."""
+        """Best hits first, at most ``query.limit``, and only what the leg matched."""
+        ...
+
+    def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        """The same for several queries in one request, in their order."""
         ...
 
     def points(self) -> Iterator[list[Point]]:

@@ -258,6 +258,11 @@ def _scroll(server, name, body):
     return {"points": points, "next_page_offset": offset}
 
 
+@route("POST", "/collections/([^/]+)/points/query/batch")
+def _query_batch(server, name, body):
+    return server.client.query_batch_points(name, models.QueryRequestBatch.model_validate(body).searches)
+
+
 @route("POST", "/collections/([^/]+)/points/query")
 def _query(server, name, body):
     asked = models.QueryRequest.model_validate(body)

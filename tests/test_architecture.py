@@ -19,7 +19,7 @@ FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py",),
     "qdrant_client": ("indexer/server_store.py", "indexer/server_requests.py"),
-    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
+    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/duplicate_tables.py", "indexer/migrations/"),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
     "torch": ("embedder/", "trainer/", "app/benchmarks/"),
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.bootstrap import services
+from app.cli.output import errors
 from app.cli.train import check_installed
 
 commands = typer.Typer(help="Measure speed; prints JSON.", no_args_is_help=True)
@@ -71,6 +72,27 @@ def search(
     from app.benchmarks.searching import bench_search
 
     typer.echo(json.dumps(bench_search(services(), corpus, queries), indent=2))
+
+
+@commands.command()
+def hybrid(
+    tasks: Annotated[Path, typer.Argument(help="Folder of MTEB-shaped tasks; those of retrieval are measured.")],
+    model: Annotated[str | None, typer.Option(help="A model; the configured one if not given.")] = None,
+    only: Annotated[str, typer.Option(help="Tasks, as NFCorpus,SciFact; all if not given.")] = "",
+    queries: Annotated[int, typer.Option(min=1, help="Most questions of a task.")] = 5000,
+    vectors: Annotated[Path | None, typer.Option(help="A file to keep vectors in for the next time.")] = None,
+) -> None:
+    """Measure what meaning, words and both find, task by task: JSON, and a table on standard error.
+
+    Example: kalm bench hybrid tasks --only SciFact
+    """
+    check_installed()
+    from app.benchmarks.hybrid import as_table, bench_hybrid
+
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    report = bench_hybrid(tasks, model, names, queries, vectors)
+    errors.print(as_table(report), soft_wrap=True)
+    typer.echo(json.dumps(report, indent=2))
 
 
 @commands.command()

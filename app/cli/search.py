@@ -12,21 +12,29 @@ from app.cli.output import console
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult
 
 _SHOWN_CHARACTERS = 300
+_NAMED_DUPLICATES = 3
 
 
 def search(
     corpus: Annotated[str, typer.Argument(help="The corpus.")],
-    query: Annotated[str, typer.Argument(help="A question or a few words, in English or Chinese.")],
+    query: Annotated[str, typer.Argument(help="A question or a few words, in English or Chinese; operators below.")],
     mode: Annotated[Mode, typer.Option(help="By meaning, by words, or both.")] = Mode.HYBRID,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Documents to show.")] = 10,
     page: Annotated[int, typer.Option(min=1, help="Which page of them.")] = 1,
     file_type: Annotated[list[str] | None, typer.Option(help="Only this file type; repeatable.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Only this language (en, zh); repeatable.")] = None,
+    literal: Annotated[bool, typer.Option("--literal", help="Read quotes, minus and fields as plain text.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Search a corpus: the best passage of each document, best first.
 
+    In the query, "..." and “...” ask for an exact phrase, -word and -"a phrase" leave out what holds it, and type:pdf,
+    lang:zh, title:..., author:..., after:2024-01-31 and before:2025 filter. A query that begins with a minus stands
+    behind --.
+
     Example: kalm search samples "how do bees make honey"
+
+    Example: kalm search samples '"royal jelly" -wasp lang:en'
     """
     request = SearchRequest(
         corpus=corpus,
@@ -36,6 +44,7 @@ def search(
         page_size=limit,
         file_types=frozenset(file_type or ()),
         languages=frozenset(language or ()),
+        operators=not literal,
     )
     found = services().search.search(request)
     if as_json:
@@ -48,10 +57,30 @@ def _show(found: SearchPage, first: int) -> None:
     if not found.results:
         console.print("Nothing was found; try other words, another mode or fewer filters.")
     for number, result in enumerate(found.results, start=first):
-        console.print(Text(f"{number}. {result.title}", style="bold"), Text(f"  {result.score:.3f}", style="dim"))
+        console.print(Text(f"{number}. {result.title}", style="bold"), Text(f"  {_scores(result)}", style="dim"))
         console.print(Text(f"   {_place(result)}", style="cyan"), soft_wrap=True)
         console.print(_passage(result), soft_wrap=True)
+        if result.duplicates:
+            console.print(Text(f"   {_duplicates(result)}", style="dim"), soft_wrap=True)
         console.print()
+
+
+def _scores(result: SearchResult) -> str:
+    """The score, and where each leg put the passage."""
+    legs = [
+        f"{name} {standing.score:.{digits}f} #{standing.rank}"
+        for name, standing, digits in (("cosine", result.dense, 3), ("BM25", result.lexical, 1))
+        if standing is not None
+    ]
+    return f"{result.score:.3f}  ({', '.join(legs)})"
+
+
+def _duplicates(result: SearchResult) -> str:
+    """How many documents say nearly the same, and the first few of them."""
+    count = len(result.duplicates)
+    named = [f"{one.uri} {one.key}".strip() for one in result.duplicates[:_NAMED_DUPLICATES]]
+    more = ", …" if count > len(named) else ""
+    return f"+{count} near-duplicate{'s' if count > 1 else ''}: {', '.join(named)}{more}"
 
 
 def _place(result: SearchResult) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from app.ui.contract import CorpusInfo
 from app.ui.i18n import Translator
 from app.ui.passages import emphasised, plain, snippet_window
+from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span
 
 _NUMBERED_ROW = re.compile(r"row-(\d+)", re.ASCII)
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_SCORE_DIGITS = {Mode.SEMANTIC: 2, Mode.KEYWORD: 1, Mode.HYBRID: 3}
+_SCORE_DIGITS = {Mode.SEMANTIC: 2, Mode.KEYWORD: 1, Mode.HYBRID: 1}
+_NAMED_DUPLICATES = 20
 
 
 def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> str:
@@ -23,7 +25,7 @@ def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> 
         f'<article class="kalm-card"{_lang(t.language)}>'
         f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
         f'<h2 class="kalm-title" dir="auto"{lang}>{title}</h2>'
-        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}"
+        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{_duplicates(result, t)}"
         "</article>"
     )
 
@@ -153,6 +155,25 @@ def _meta(result: SearchResult, mode: Mode, t: Translator) -> str:
         + "".join(f'<span class="kalm-badge">{plain(badge)}</span>' for badge in badges)
         + f'<span class="kalm-score" title="{plain(t(f"score.{mode}.help"))}">{plain(score)}</span>{more}</div>'
     )
+
+
+def _duplicates(result: SearchResult, t: Translator) -> str:
+    """The documents that say nearly the same, behind a line that says how many they are."""
+    if not result.duplicates:
+        return ""
+    shown = result.duplicates[:_NAMED_DUPLICATES]
+    names = "".join(f'<li dir="auto">{_joined(_duplicate(one, t), _DOT)}</li>' for one in shown)
+    rest = len(result.duplicates) - len(shown)
+    more = f"<li>{plain(t.count('result.duplicate.rest', rest))}</li>" if rest else ""
+    return (
+        f'<details class="kalm-duplicates"><summary>{plain(t.count("result.duplicates", len(result.duplicates)))}'
+        f"</summary><ul>{names}{more}</ul></details>"
+    )
+
+
+def _duplicate(one: Duplicate, t: Translator) -> list[str]:
+    alike = t("result.duplicate.similar", percent=t.number(round(100 * one.similarity)))
+    return [one.title, f"{one.uri} {one.key}".strip(), alike]
 
 
 _DOT = '<span class="kalm-dot" aria-hidden="true"> · </span>'

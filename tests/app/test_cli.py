@@ -245,6 +245,23 @@ def test_keywords_find_chinese_substrings_in_either_script(books, query):
     assert found(books("search", "books", query, "--mode", "keyword", "--json")) == ["retrieval.md"]
 
 
+def test_the_query_language_and_its_literal_reading(books):
+    assert found(books("search", "books", 'honey "put into tea" type:html', "--json")) == ["tea.html"]
+    assert "tea.html" not in found(books("search", "books", "honey -coughs", "--mode", "keyword", "--json"))
+    assert found(books("search", "books", "coughs -honey", "--literal", "--limit", "1", "--json")) == ["tea.html"]
+    assert "conditions only" in books("search", "books", "type:html").refusal
+
+
+def test_near_duplicates_are_counted_under_their_result(cli, write):
+    text = "A bee met a wasp by the river and asked for the way to the lime tree, which it did not know.\n"
+    write(cli.folder / "tales", **{"one.txt": text, "two.md": text})
+    assert cli("corpus", "add", "tales", "tales").code == 0
+    assert cli("index", "build", "tales").code == 0
+    shown = cli("search", "tales", "wasp").out
+    assert "+1 near-duplicate: " in shown
+    assert "BM25" in shown
+
+
 def test_a_search_leaves_no_private_copies_behind(books):
     books("search", "books", "honey")
     assert [path.name for path in (books.data / "indexes/books/readers").iterdir()] == ["reader.lock"]

@@ -170,3 +170,22 @@ def test_several_processes_open_migrate_and_write_a_new_catalog_at_once(tmp_path
     catalog = Catalog(url)
     assert len(catalog.corpora()) == 30
     catalog.close()
+
+
+def test_near_duplicates_belong_to_their_generation(catalog):
+    tale = "a bee met a wasp by the river and asked for the way to the lime tree"
+
+    def told(uri, text, digest="1"):
+        document = Document(uri, uri, text, (), "text")
+        return IndexedDocument(document.id("books"), document, digest, ())
+
+    first, second, third = told("first", tale), told("second", f"{tale} again"), told("third", "quite another story")
+    before = build(catalog, [first, second, third, told("empty", "…")])
+    found = catalog.near_duplicates("books", before, [first.id, third.id])
+    assert {id: [twin.uri for twin in twins] for id, twins in found.items()} == {first.id: ["second"]}
+    changed = told("second", "something else by now", digest="2")
+    after = build(catalog, [changed], replaced=[second.id])
+    assert catalog.near_duplicates("books", after, [first.id, second.id]) == {}
+    assert list(catalog.near_duplicates("books", before, [second.id])) == [second.id]
+    catalog.remove_corpus("books")
+    assert catalog.near_duplicates("books", after, [first.id]) == {}

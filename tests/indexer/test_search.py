@@ -76,6 +76,86 @@ def test_a_model_that_cannot_read_the_script_is_not_asked_in_a_fusion(books):
     assert ask(books, "蜜蜂", Mode.SEMANTIC).scored_by is Mode.SEMANTIC
 
 
+def test_a_result_says_what_each_leg_thought_of_it(books):
+    best = ask(books, "bees honey", Mode.HYBRID).results[0]
+    assert best.dense.rank >= 1
+    assert best.lexical.rank >= 1
+    assert best.score >= best.lexical.score
+    (wax,) = ask(books, "wax").results
+    assert (wax.dense, wax.lexical.rank, wax.lexical.score) == (None, 1, wax.score)
+    assert ask(books, "bees", Mode.SEMANTIC).results[0].lexical is None
+
+
+def test_a_phrase_is_a_condition_in_every_mode(books):
+    for mode in Mode:
+        page = ask(books, 'honey "article number 7"', mode, page_size=50)
+        assert [result.uri for result in page.results] == ["en/07.txt"], mode
+        without = {result.uri for result in ask(books, "honey -“article number 7”", mode, page_size=50).results}
+        assert "en/07.txt" not in without
+        assert without >= {"en/06.txt", "long.md"}
+
+
+def test_a_passage_deep_down_the_ranking_is_found_by_its_phrase(bench):
+    bench.write("rows.csv", "id,text\n" + "".join(f"{n},honey honey in jar {n} of the shelf\n" for n in range(230)))
+    bench.build()
+    for mode in (Mode.KEYWORD, Mode.SEMANTIC):
+        (found,) = ask(bench, 'honey "jar 217 of"', mode).results
+        assert found.key == "217"
+
+
+def test_fields_filter_and_the_counts_follow(books):
+    books.write("old.html", "<title>Old honey</title><p>Honey of old times.</p>")
+    books.write("dated.md", "---\ndate: 2024-05-01\nauthor: Du Fu\n---\n# Dated honey\n\nHoney of one day.")
+    books.build()
+
+    def found(query, **more):
+        return [result.uri for result in ask(books, query, **more).results]
+
+    assert found("honey type:html") == ["old.html"]
+    assert found('honey author:"du fu"') == ["dated.md"]
+    assert found("honey title:dated") == ["dated.md"]
+    assert found("honey after:2024-05-01 before:2024-05-02") == ["dated.md"]
+    assert found("honey before:2024-05") == found("honey after:2024-05-02") == []
+    assert found("蜂蜜 lang:en") == []
+    assert found("honey type:html", file_types=frozenset({"text"})) == []
+    narrow = ask(books, "honey type:html").facets
+    assert [count.value for count in narrow.file_types] == ["html"]
+    dated = ask(books, "honey after:2024", file_types=frozenset({"html"})).facets
+    assert dated.file_types == (FacetCount("markdown", 1),)
+    assert dated.languages == ()
+
+
+def test_operators_can_be_switched_off(books):
+    page = ask(books, '"wax" -honey', operators=False)
+    assert page.results[0].uri == "long.md"
+    assert len(page.results) == 10
+
+
+def test_a_question_of_conditions_only_is_refused(books):
+    with pytest.raises(SearchRefused, match="conditions only; add a word"):
+        ask(books, "type:pdf -cat")
+
+
+TALE = "A bee met a wasp by the river and asked for the way to the lime tree, which the wasp did not know. " * 2
+
+
+def test_near_duplicates_are_one_result_that_names_the_others(bench):
+    bench.write("tale.txt", f"Tale\n\n{TALE} The end, said the river.")
+    bench.write("copy/tale.md", f"# Tale\n\n{TALE}\n\nThe end, said the river!")
+    bench.write("other.txt", "Bee and wasp are insects; a river is none, and a lime tree is not either.")
+    bench.build()
+    page = ask(bench, "bee wasp river", Mode.HYBRID)
+    assert len(page.results) == 2
+    told = next(result for result in page.results if result.title == "Tale")
+    (twin,) = told.duplicates
+    assert {told.uri, twin.uri} == {"tale.txt", "copy/tale.md"}
+    assert twin.similarity >= 0.7
+    assert [result.duplicates for result in page.results if result is not told] == [()]
+    (bench.root / twin.uri).unlink()
+    bench.build()
+    assert all(result.duplicates == () for result in ask(bench, "bee wasp river", Mode.HYBRID).results)
+
+
 def test_the_best_sentence_is_one_of_the_passage(books):
     results = ask(books, "蜜蜂 花蜜").results
     (span,) = books.searcher.best_sentences("books", "几万只蜜蜂", results)

@@ -121,10 +121,10 @@ def test_a_search_is_sent_again_but_nobody_waits_long_for_it(server, waits):
     engine = connect(server)
     store = engine.create("books", 1, DIM, None)
     store.upsert(points(3))
-    server.faults.append(Fault("points/query", "drop", times=2))
+    server.faults.append(Fault("points/query/batch", "drop", times=2))
     assert len(store.search(Query(2, dense=points(1)[0].dense))) == 2
     waits.clear()
-    server.faults.append(Fault("points/query", 503, times=3))
+    server.faults.append(Fault("points/query/batch", 503, times=3))
     with pytest.raises(StoreError, match=r"is out of order \(503 Service is out of order\); try again later\.$"):
         store.search(Query(2, dense=points(1)[0].dense))
     assert sum(waits) < 1
@@ -204,7 +204,7 @@ def test_indexes_come_before_points_and_the_graph_after_them(server):
     assert made["optimizers_config"] == {"indexing_threshold": 0}
     assert server.sent("PATCH") == [{"optimizers_config": {"indexing_threshold": 10_000}}]
     assert [body["field_name"] for body in server.sent("/index")] == [
-        f"metadata.{field}" for field in ("document_id", "file_type", "language")
+        f"metadata.{field}" for field in ("document_id", "file_type", "language", "date")
     ]
     assert [len(body["points"]) for body in server.sent(WRITES)] == [128, 128, 44]
     assert all("wait=true" in line for line, _ in server.requests if line.startswith("PUT /collections/books@1/points"))

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import uuid
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -128,18 +129,40 @@ def test_a_leg_without_terms_is_left_out(engine):
     build(engine, [point(n) for n in range(3)])
     store = engine.open("books", 1)
     assert store.search(Query(10, lexical=LEXICAL.encode_query("🐝"))) == []
-    both = store.search(Query(10, dense=unit(1), lexical=LEXICAL.encode_query("🐝")))
-    assert [hit.score for hit in both] == [hit.score for hit in store.search(Query(10, dense=unit(1)))]
+    assert store.search_batch([Query(10), Query(10, lexical=LEXICAL.encode_query("🐝"))]) == [[], []]
     store.close()
 
 
-def test_hybrid_is_reciprocal_rank_fusion(engine):
+def test_a_batch_answers_each_of_its_queries(engine):
     build(engine, [point(1, "honey"), point(2, "bread"), point(3, "tofu")])
     store = engine.open("books", 1)
-    hits = store.search(Query(3, dense=unit(2), lexical=LEXICAL.encode_query("honey")))
-    dense = numbers(store.search(Query(3, dense=unit(2))))
-    scores = {n: 1 / (60 + rank) + (1 / 60 if n == 1 else 0) for rank, n in enumerate(dense)}
-    assert {int(hit.id[-12:]): pytest.approx(hit.score, abs=1e-6) for hit in hits} == scores
+    queries = [
+        Query(3, dense=unit(2)),
+        Query(3, lexical=LEXICAL.encode_query("🐝")),
+        Query(3, lexical=LEXICAL.encode_query("tofu honey")),
+        Query(1, dense=unit(3), only={"document_id": {"d0"}}),
+    ]
+    for together, query in zip(store.search_batch(queries), queries, strict=True):
+        alone = store.search(query)
+        assert numbers(together) == numbers(alone)
+        assert [hit.score for hit in together] == pytest.approx([hit.score for hit in alone])
+    assert store.search_batch([]) == []
+    store.close()
+
+
+def test_a_period_leaves_out_other_days_and_documents_without_one(engine):
+    days = {1: "2023-12-31", 2: "2024-01-01", 3: "2024-06-30", 4: "2025-01-01", 5: None}
+    build(engine, [point(n, date=day) for n, day in days.items()])
+    store = engine.open("books", 1)
+
+    def found(**period):
+        return sorted(numbers(store.search(Query(10, lexical=LEXICAL.encode_query("honey"), **period))))
+
+    assert found() == [1, 2, 3, 4, 5]
+    assert found(after=date(2024, 1, 1)) == [2, 3, 4]
+    assert found(before=date(2024, 1, 1)) == [1]
+    assert found(after=date(2024, 1, 1), before=date(2025, 1, 1)) == [2, 3]
+    assert sorted(numbers(store.search(Query(10, dense=unit(1), after=date(2024, 6, 30))))) == [3, 4]
     store.close()
 
 
@@ -151,7 +174,6 @@ def test_filters_hold_for_every_leg(engine):
     for query in (
         Query(10, dense=unit(1), only=only),
         Query(10, lexical=LEXICAL.encode_query("honey"), only=only),
-        Query(10, dense=unit(1), lexical=LEXICAL.encode_query("honey"), only=only),
     ):
         assert sorted(numbers(store.search(query))) == [7, 9]
     assert len(store.search(Query(10, dense=unit(1), only={"language": set()}))) == 10
@@ -285,7 +307,8 @@ def test_reading_changes_nothing_of_the_generation(tmp_path):
     build(engine, [point(n) for n in range(20)])
     before = contents(tmp_path / "books" / "generation-0001")
     store = engine.open("books", 1)
-    store.search(Query(5, dense=unit(3), lexical=LEXICAL.encode_query("honey"), only={"language": {"en"}}))
+    only = {"language": {"en"}}
+    store.search_batch([Query(5, dense=unit(3), only=only), Query(5, lexical=LEXICAL.encode_query("honey"), only=only)])
     store.close()
     assert contents(tmp_path / "books" / "generation-0001") == before
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from app.ui import cards
 from app.ui.i18n import LANGUAGES, Translator
 from app.ui.passages import plain
+from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest
 
 EN, ZH = Translator("en"), Translator("zh")
@@ -82,7 +83,8 @@ def test_a_row_of_a_table_is_named(make_result, key, shown):
 
 
 @pytest.mark.parametrize(
-    ("mode", "shown"), [(Mode.SEMANTIC, "Similarity 12.35"), (Mode.KEYWORD, "BM25 12.3"), (Mode.HYBRID, "12.346")]
+    ("mode", "shown"),
+    [(Mode.SEMANTIC, "Similarity 12.35"), (Mode.KEYWORD, "BM25 12.3"), (Mode.HYBRID, "Fused score 12.3")],
 )
 def test_a_score_says_its_kind(make_result, mode, shown):
     source = cards.card(make_result(score=12.3456), mode, None, EN)
@@ -143,7 +145,19 @@ def test_the_status_line_promises_no_more_than_is_known(make_result, page, found
     request = SearchRequest("samples", "q", page=page)
     line = Reader(cards.status_line(request, page_of([make_result()] * found, has_more), EN))
     assert line.text.startswith(shown)
-    assert "reciprocal rank fusion" in line.text
+    assert "the sum of both pieces of evidence" in line.text
+
+
+def test_near_duplicates_stand_behind_their_number(make_result, nasty):
+    twins = tuple(Duplicate(str(n), nasty, f"{nasty}{n}", nasty, 0.874) for n in range(23))
+    seen = Reader(cards.card(make_result(duplicates=twins), Mode.HYBRID, None, EN))
+    assert "+23 near-duplicates" in seen.text
+    assert "87% alike" in seen.text
+    assert seen.text.endswith("and 3 more")
+    assert set(seen.tags) <= {"article", "p", "bdi", "span", "h2", "mark", "div", "details", "summary", "ul", "li"}
+    assert seen.attributes <= {"class", "lang", "dir", "title", "aria-hidden"}
+    assert "+1 篇近似重复文档" in cards.card(make_result(duplicates=twins[:1]), Mode.HYBRID, None, ZH)
+    assert "kalm-duplicates" not in cards.card(make_result(), Mode.HYBRID, None, EN)
 
 
 def test_facts_and_notes(make_corpus):
