@@ -11,6 +11,7 @@ from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
+from indexer.jobs import Jobs
 from indexer.lexical import LexicalEncoder
 from indexer.search import Searcher
 
@@ -62,6 +63,11 @@ class Services:
         """Builds."""
         locks = self.settings.data_dir / "locks"
         return IndexService(self.catalog, self.engine, self.encoders, self._vector_cache, self.lexical, locks)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Build runs."""
+        return Jobs(self.catalog.database)
 
     @cached_property
     def search(self) -> SearchService:

@@ -18,7 +18,15 @@ SOURCES = [
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py",),
-    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
+    "sqlalchemy": (
+        "indexer/catalog.py",
+        "indexer/tables.py",
+        "indexer/staging.py",
+        "indexer/jobs.py",
+        "indexer/job_tables.py",
+        "indexer/leases.py",
+        "indexer/migrations/",
+    ),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
     "torch": ("embedder/", "trainer/", "app/benchmarks/"),
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
