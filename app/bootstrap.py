@@ -13,6 +13,7 @@ from embedder.cache import VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
+from indexer.jobs import Jobs
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
@@ -73,7 +74,12 @@ class Services:
     @cached_property
     def migrator(self) -> Migrator:
         """Moves between engines."""
-        return Migrator(self.catalog, self.engine, self._lock_folder)
+        return Migrator(self.catalog, self.jobs, self.engine, self._lock_folder)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Build runs."""
+        return Jobs(self.catalog.database)
 
     @cached_property
     def search(self) -> SearchService:

@@ -40,7 +40,11 @@ class CacheUnreadable(AppError):
 
 
 class VectorCache:
-    """A bounded store of float32 vectors by key. Safe between threads and between processes."""
+    """A bounded store of float32 vectors by key. Safe between threads and between processes.
+
+    Attributes:
+        added: How many vectors were put in by way of this object, those replaced counted again.
+    """
 
     def __init__(self, path: Path, max_bytes: int = 4 * 2**30) -> None:
         """Open or make the file.
@@ -52,6 +56,7 @@ class VectorCache:
         Raises:
             CacheUnreadable: If the file is not such a cache.
         """
+        self.added = 0
         self._path = path
         self._max_bytes = max_bytes
         self._local = threading.local()
@@ -83,6 +88,7 @@ class VectorCache:
         rows = [(key, np.ascontiguousarray(value, dtype="<f4").tobytes(), now) for key, value in vectors.items()]
         with self._connection() as connection:
             connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+        self.added += len(rows)
         self._evict()
 
     def size_bytes(self) -> int:

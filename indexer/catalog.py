@@ -1,38 +1,46 @@
 """The catalog: what is in every corpus. It is the truth; the vector store can be made from it again.
 
 Rows of files and documents carry the generations they belong to: made in ``first``, gone from ``retired`` on. A
-build writes rows of a generation that is not live yet, so nobody sees them; going live is one row flipped in the
-transaction that also retires what was replaced. A build that dies leaves rows that the next one sweeps away, and
-an earlier generation can be made live again with its documents.
+build writes and retires rows for a generation that is not live yet, so nobody sees it (``staging.py``); going live
+is one number. What a cancelled build leaves is swept away, and an earlier generation can be made live again with its
+documents.
 
-Every method is one transaction and returns plain values: no row of the mapper leaves this file.
+Every method is one transaction, unless it says otherwise, and returns plain values: no row of the mapper leaves
+this file.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.orm import Session
-from sqlalchemy.sql.elements import ColumnElement
 
 from embedder.errors import AppError
-from indexer.duplicate_tables import add_signatures, similar_documents
-from indexer.duplicates import signature
-from indexer.records import Corpus, Duplicate, FileState, Generation, IndexedDocument, KnownDocument, Manifest
-from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, immediate, migrate, open_engine
+from indexer import staging
+from indexer.duplicate_tables import similar_documents
+from indexer.records import (
+    ChunkPlace,
+    Corpus,
+    Document,
+    Duplicate,
+    FileState,
+    Generation,
+    IndexedDocument,
+    KnownDocument,
+    Manifest,
+    Section,
+)
+from indexer.staging import in_generation
+from indexer.tables import CorpusRow, Database, DocumentRow, FileRow, GenerationRow, aware
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_PAGE = 64
+"""Documents read at a time; one may be a whole book."""
 
 
 class CatalogError(AppError):
     """Something is not, or already is, in the catalog."""
-
-
-_Versioned = type[FileRow] | type[DocumentRow]
 
 
 class Catalog:
@@ -48,16 +56,14 @@ class Catalog:
             CatalogError: If it cannot be opened.
         """
         try:
-            self._engine = open_engine(url)
-            with self._engine.connect() as connection, immediate(connection):
-                migrate(connection)
+            self.database = Database(url)
         except (ArgumentError, DBAPIError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise CatalogError(f"The catalog {url!r} cannot be opened ({reason}); check KALM_DATABASE_URL.") from error
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.database.close()
 
     def add_corpus(self, name: str, root: Path, include: Sequence[str] = ()) -> None:
         """Enter a corpus.
@@ -71,7 +77,7 @@ class Catalog:
         counter = int((now - _EPOCH).total_seconds())
         row = CorpusRow(name=name, root=str(root), include=list(include), live=None, counter=counter, created=now)
         try:
-            with self._writing() as session:
+            with self.database.writing() as session:
                 session.add(row)
         except IntegrityError as error:
             known = self.corpus(name)
@@ -83,14 +89,14 @@ class Catalog:
 
     def remove_corpus(self, name: str) -> None:
         """Forget a corpus and everything in it."""
-        with self._writing() as session:
+        with self.database.writing() as session:
             for table in (DocumentRow, FileRow, GenerationRow):
                 session.execute(delete(table).where(table.corpus == name))
             session.execute(delete(CorpusRow).where(CorpusRow.name == name))
 
     def corpora(self) -> list[Corpus]:
         """All corpora by name."""
-        with self._reading() as session:
+        with self.database.reading() as session:
             return [_corpus(row) for row in session.scalars(select(CorpusRow).order_by(CorpusRow.name))]
 
     def corpus(self, name: str) -> Corpus:
@@ -99,7 +105,7 @@ class Catalog:
         Raises:
             CatalogError: If there is none of that name.
         """
-        with self._reading() as session:
+        with self.database.reading() as session:
             row = session.get(CorpusRow, name)
             if row is not None:
                 return _corpus(row)
@@ -109,15 +115,15 @@ class Catalog:
 
     def live_number(self, corpus: str) -> int | None:
         """Number of the generation that is searched: one row, read before every search."""
-        with self._reading() as session:
+        with self.database.reading() as session:
             return session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus))
 
     def failed_files(self, corpus: str, number: int) -> dict[str, str]:
         """Why files of a generation could not be read, by uri."""
         query = select(FileRow.uri, FileRow.error).where(
-            FileRow.corpus == corpus, FileRow.error != "", _in_generation(FileRow, number)
+            FileRow.corpus == corpus, FileRow.error != "", in_generation(FileRow, number)
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return {uri: error for uri, error in session.execute(query.order_by(FileRow.uri))}
 
     def generation(self, corpus: str, number: int) -> Generation:
@@ -126,27 +132,34 @@ class Catalog:
         Raises:
             CatalogError: If it is not there, or no longer.
         """
-        with self._reading() as session:
+        with self.database.reading() as session:
             row = session.get(GenerationRow, (corpus, number))
             if row is None:
                 raise CatalogError(f"The corpus {corpus} has no generation {number}; run kalm index build {corpus}.")
-            return Generation(row.number, Manifest(**row.manifest), row.documents, row.chunks, _aware(row.created))
+            return Generation(
+                number=row.number,
+                manifest=Manifest(**row.manifest),
+                sealed=row.sealed,
+                documents=row.documents,
+                chunks=row.chunks,
+                created=aware(row.created),
+            )
 
     def files(self, corpus: str, number: int | None) -> dict[str, FileState]:
         """Files of a generation by uri, failed ones among them; none where there is no generation."""
         if number is None:
             return {}
-        query = select(FileRow).where(FileRow.corpus == corpus, _in_generation(FileRow, number))
-        with self._reading() as session:
+        query = select(FileRow).where(FileRow.corpus == corpus, in_generation(FileRow, number))
+        with self.database.reading() as session:
             rows = session.scalars(query)
             return {row.uri: FileState(row.size, row.mtime_ns, row.digest, row.error) for row in rows}
 
     def known_documents(self, corpus: str, number: int, uri: str) -> dict[str, KnownDocument]:
         """Documents of one file in a generation, by document id."""
         query = select(DocumentRow.document_id, DocumentRow.digest, DocumentRow.chunks).where(
-            DocumentRow.corpus == corpus, DocumentRow.uri == uri, _in_generation(DocumentRow, number)
+            DocumentRow.corpus == corpus, DocumentRow.uri == uri, in_generation(DocumentRow, number)
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return {
                 row.document_id: KnownDocument(row.digest, tuple(chunk[0] for chunk in row.chunks))
                 for row in session.execute(query)
@@ -157,9 +170,9 @@ class Catalog:
         live = self.corpus(corpus).live
         if live is None:
             return []
-        mine = and_(DocumentRow.corpus == corpus, _in_generation(DocumentRow, live))
+        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, live))
         query = select(DocumentRow.title).where(mine).order_by(DocumentRow.document_id).limit(limit)
-        with self._reading() as session:
+        with self.database.reading() as session:
             return list(session.scalars(query))
 
     def facet(self, corpus: str, number: int, field: str, only: Mapping[str, Collection[str]]) -> list[tuple[str, int]]:
@@ -168,98 +181,73 @@ class Catalog:
         counted = func.count().label("documents")
         query = (
             select(columns[field], counted)
-            .where(DocumentRow.corpus == corpus, _in_generation(DocumentRow, number))
+            .where(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
             .where(*(columns[name].in_(sorted(values)) for name, values in only.items() if values))
             .group_by(columns[field])
             .order_by(counted.desc(), columns[field])
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return [(value, count) for value, count in session.execute(query)]
 
-    def unsealed(self, corpus: str) -> list[int]:
-        """Numbers of generations that a build began and did not finish."""
-        mine = and_(GenerationRow.corpus == corpus, GenerationRow.sealed.is_(False))
-        with self._reading() as session:
-            return list(session.scalars(select(GenerationRow.number).where(mine)))
+    def staged(self, corpus: str, number: int) -> Iterator[IndexedDocument]:
+        """Documents that were new or changed in a generation, in the order they were entered."""
+        last = 0
+        mine = and_(DocumentRow.corpus == corpus, DocumentRow.first == number)
+        while True:  # a page to a transaction: whoever reads them takes long
+            query = select(DocumentRow).where(mine, DocumentRow.id > last).order_by(DocumentRow.id).limit(_PAGE)
+            with self.database.reading() as session:
+                rows = list(session.scalars(query))
+                page = [_indexed(row) for row in rows]
+                last = rows[-1].id if rows else last
+            yield from page
+            if len(page) < _PAGE:
+                return
 
-    def begin(self, corpus: str, manifest: Manifest) -> int:
-        """Enter a new generation and sweep away what an earlier build left unfinished. Returns its number."""
-        with self._writing() as session:
-            row = session.get_one(CorpusRow, corpus)
-            live = row.live or 0
-            for table in (FileRow, DocumentRow):
-                session.execute(delete(table).where(table.corpus == corpus, table.first > live))
-                mine = and_(table.corpus == corpus, table.retired > live)
-                session.execute(update(table).where(mine).values(retired=None))
-            unfinished = and_(GenerationRow.corpus == corpus, GenerationRow.number > live)
-            session.execute(delete(GenerationRow).where(unfinished))
-            row.counter += 1
-            entry = asdict(manifest)
-            session.add(GenerationRow(corpus=corpus, number=row.counter, manifest=entry, created=datetime.now(UTC)))
-            return row.counter
-
-    def stage(self, corpus: str, number: int, documents: Iterable[IndexedDocument]) -> None:
-        """Write documents of a generation that is not live yet."""
-        rows = [_document_row(corpus, number, indexed) for indexed in documents]
-        signatures = [signature(row.text) for row in rows]  # before the database is locked
-        with self._writing() as session:
-            session.add_all(rows)
-            add_signatures(session, rows, signatures)
+    def replaced_chunks(self, corpus: str, number: int) -> set[str]:
+        """Ids of the passages of documents that a generation replaced or took out."""
+        query = select(DocumentRow.chunks).where(DocumentRow.corpus == corpus, DocumentRow.retired == number)
+        with self.database.reading() as session:
+            return {chunk[0] for chunks in session.scalars(query) for chunk in chunks}
 
     def near_duplicates(
         self, corpus: str, number: int, document_ids: Collection[str]
     ) -> dict[str, tuple[Duplicate, ...]]:
         """Documents of a generation that say nearly the same as these, nearest first, by document id."""
-        with self._reading() as session:
-            return similar_documents(session, corpus, document_ids, lambda table: _in_generation(table, number))
+        with self.database.reading() as session:
+            return similar_documents(session, corpus, document_ids, lambda table: in_generation(table, number))
 
-    def commit(
-        self,
-        corpus: str,
-        number: int,
-        *,
-        files: Mapping[str, FileState],
-        gone_uris: Collection[str],
-        replaced_documents: Collection[str],
-        everything_replaced: bool,
-        chunks: int,
-    ) -> None:
-        """Make a generation live, in one transaction.
+    def reserve(self, corpus: str, manifest: Manifest, base: int | None) -> int:
+        """Enter a generation that is to be filled otherwise than by a build, and return its number.
 
         Args:
             corpus: Its name.
-            number: The generation, as ``begin`` gave it.
-            files: Files read in this build, failed ones among them.
-            gone_uris: Files that are no longer there.
-            replaced_documents: Ids of documents whose earlier version, if any, is gone.
-            everything_replaced: Whether nothing of the earlier generations is carried over.
-            chunks: Passages in the store, as counted there.
+            manifest: What the generation is made with.
+            base: The generation whose documents it has; None starts with none.
         """
-        with self._writing() as session:
-            if everything_replaced:
-                _retire(session, FileRow, corpus, number, None, ())
-                _retire(session, DocumentRow, corpus, number, None, ())
-            else:
-                _retire(session, FileRow, corpus, number, "uri", [*files, *gone_uris])
-                _retire(session, DocumentRow, corpus, number, "document_id", replaced_documents)
-            session.add_all(
-                FileRow(corpus=corpus, uri=uri, first=number, retired=None, **asdict(state))
-                for uri, state in files.items()
-            )
-            session.flush()
-            generation = session.get_one(GenerationRow, (corpus, number))
-            generation.sealed, generation.chunks = True, chunks
-            generation.documents = session.scalar(
-                select(func.count())
-                .select_from(DocumentRow)
-                .where(DocumentRow.corpus == corpus, _in_generation(DocumentRow, number))
-            ) or 0  # fmt: skip
-            session.get_one(CorpusRow, corpus).live = number
+        with self.database.writing() as session:
+            return staging.begin(session, corpus, manifest, base)
+
+    def make_live(self, corpus: str, number: int, chunks: int) -> None:
+        """Seal a reserved generation and make it the one that is searched.
+
+        Args:
+            corpus: Its name.
+            number: The generation.
+            chunks: Passages in the store, as counted there.
+
+        Raises:
+            CatalogError: If a build that began since has swept it away.
+        """
+        with self.database.writing() as session:
+            if session.get(GenerationRow, (corpus, number)) is None:
+                raise CatalogError(f"A build of {corpus} began meanwhile; nothing was changed, run this again.")
+            staging.seal(session, corpus, number, chunks)
+            staging.make_live(session, corpus, number)
 
     def prune(self, corpus: str, keep: int) -> list[int]:
         """Forget all but the newest ``keep`` generations, and rows only the others had. Returns their numbers."""
         mine = GenerationRow.corpus == corpus
-        with self._writing() as session:
+        with self.database.writing() as session:
             numbers = list(session.scalars(select(GenerationRow.number).where(mine).order_by(GenerationRow.number)))
             dropped, oldest = numbers[:-keep], numbers[-keep:][0]
             session.execute(delete(GenerationRow).where(mine, GenerationRow.number < oldest))
@@ -267,60 +255,21 @@ class Catalog:
                 session.execute(delete(table).where(table.corpus == corpus, table.retired <= oldest))
             return dropped
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with Session(self._engine) as session, session.begin():
-            yield session
 
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._engine.connect() as connection, immediate(connection), Session(connection) as session:
-            yield session
-            session.flush()
-
-
-def _in_generation(table: _Versioned, number: int) -> ColumnElement[bool]:
-    return and_(table.first <= number, or_(table.retired.is_(None), table.retired > number))
-
-
-def _retire(
-    session: Session, table: _Versioned, corpus: str, number: int, column: str | None, values: Collection[str]
-) -> None:
-    """End the rows made before this generation: all of them, or those with these values of a column."""
-    earlier = and_(table.corpus == corpus, table.first < number, table.retired.is_(None))
-    if column is None:
-        session.execute(update(table).where(earlier).values(retired=number))
-        return
-    listed = sorted(values)
-    for start in range(0, len(listed), 500):  # databases bound the length of a list
-        mine = getattr(table, column).in_(listed[start : start + 500])
-        session.execute(update(table).where(earlier, mine).values(retired=number))
-
-
-def _document_row(corpus: str, number: int, indexed: IndexedDocument) -> DocumentRow:
-    document = indexed.document
-    return DocumentRow(
-        corpus=corpus,
-        document_id=indexed.id,
-        uri=document.uri,
-        key=document.key,
-        title=document.title,
-        text=document.text,
-        sections=[[section.start, section.end, section.page, *section.headings] for section in document.sections],
-        file_type=document.file_type,
-        language=document.language,
-        details=dict(document.metadata),
-        digest=indexed.digest,
-        chunks=[[chunk.id, chunk.start, chunk.end] for chunk in indexed.chunks],
-        first=number,
-        retired=None,
+def _indexed(row: DocumentRow) -> IndexedDocument:
+    document = Document(
+        uri=row.uri,
+        key=row.key,
+        title=row.title,
+        text=row.text,
+        sections=tuple(Section(start, end, tuple(names), page) for start, end, page, *names in row.sections),
+        file_type=row.file_type,
+        language=row.language,
+        metadata=dict(row.details),
     )
+    places = tuple(ChunkPlace(id, start, end) for id, start, end in row.chunks)
+    return IndexedDocument(row.document_id, document, row.digest, places)
 
 
 def _corpus(row: CorpusRow) -> Corpus:
     return Corpus(row.name, Path(row.root), tuple(row.include), row.live)
-
-
-def _aware(moment: datetime) -> datetime:
-    """SQLite forgets the zone; everything here is UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

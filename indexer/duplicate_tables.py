@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import ForeignKey, insert, select
+from sqlalchemy import BigInteger, ForeignKey, insert, select
 from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -36,7 +36,7 @@ class BandRow(Base):
 
     __tablename__ = "bands"
     document: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
-    band: Mapped[int] = mapped_column(primary_key=True)
+    band: Mapped[int] = mapped_column(BigInteger, primary_key=True)
 
 
 def add_signatures(session: Session, rows: Sequence[DocumentRow], signatures: Sequence[Signature | None]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from embedder.errors import AppError
 from indexer.catalog import Catalog
+from indexer.jobs import Jobs
 from indexer.locks import AlreadyLocked, locked
 from indexer.pipeline import KEPT_GENERATIONS
 from indexer.records import Generation
@@ -52,6 +53,7 @@ class Migrator:
     """
 
     catalog: Catalog
+    jobs: Jobs
     engine: VectorEngine
     lock_folder: Path
 
@@ -86,19 +88,13 @@ class Migrator:
         if source.name == target.name:
             target.publish(corpus, live)  # an earlier move may have ended before this
             return MigrationReport(live, generation.chunks, is_moved=False)
-        for abandoned in self.catalog.unsealed(corpus):
+        if self.jobs.active(corpus) is not None:
+            raise MigrationRefused(f"A build of {corpus} is not over; see kalm jobs, then move it.")
+        for abandoned in self.jobs.abandoned(corpus):
             target.drop(corpus, abandoned)
-        number = self.catalog.begin(corpus, replace(generation.manifest, engine=to))
+        number = self.catalog.reserve(corpus, replace(generation.manifest, engine=to), live)
         self._copy(corpus, generation, source, target, number, on_progress)
-        self.catalog.commit(
-            corpus,
-            number,
-            files={},
-            gone_uris=(),
-            replaced_documents=(),
-            everything_replaced=False,
-            chunks=generation.chunks,
-        )
+        self.catalog.make_live(corpus, number, generation.chunks)
         target.publish(corpus, number)
         source.publish(corpus, None)
         for old in self.catalog.prune(corpus, keep=KEPT_GENERATIONS):

@@ -1,30 +1,38 @@
-"""Build an index: plan -> read -> chunk -> embed -> upsert -> read back -> delete -> seal -> commit.
+"""Build an index: plan -> read -> chunk -> embed -> stage -> upsert -> read back -> delete -> seal -> commit.
 
-Everything happens in a new generation beside the live one, and one row flipped at the end makes it live. A crash
-anywhere leaves the live generation as it was, and running again cures it: ids are made of content, vectors come
-from the cache, and what the dead build left behind is swept away. A file that cannot be read is one failed row;
-an earlier version of it stays searchable.
+A build is a run, a plan written down in the catalog's database, and any number of workers may share it. First they
+lease its files, a few at a time: each file is read and cut, its passages are embedded into the cache, and what came
+of it is staged for a generation that is not live yet (``reading.py``). Then one of them, alone, writes the store from
+the catalog and the cache (``sink.py``), seals it, and flips the row that makes it live.
+
+A worker killed anywhere leaves the live generation as it was, and the next one goes on from there: a file that was
+staged is not read again, and only the writing of the store begins anew. A file that cannot be read is one failed
+row; an earlier version of it stays searchable.
 """
 
-import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from embedder.cache import CachedEncoder
 from embedder.errors import AppError
-from embedder.protocol import TextEncoder
 from indexer.catalog import Catalog
 from indexer.chunking import Chunker
+from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
+from indexer.jobs import Jobs
+from indexer.leases import LeaseLost, Leases
 from indexer.lexical import LexicalEncoder
 from indexer.locks import AlreadyLocked, locked
 from indexer.plan import FoundFile, Plan
-from indexer.readers import READER_VERSION, PartlyUnreadable, UnreadableFile
+from indexer.readers import READER_VERSION
 from indexer.readers.process import ReaderProcess
-from indexer.records import Corpus, Document, FileState, KnownDocument, Manifest
-from indexer.sink import GenerationSink, document_digest
-from indexer.store import StoreError, VectorEngine
+from indexer.reading import FileReader
+from indexer.records import Corpus, Manifest, PlannedFile, Run, RunState
+from indexer.sink import GenerationSink
+from indexer.store import VectorEngine
 
 KEPT_GENERATIONS = 2
 """The live one and the one before it, to go back to."""
@@ -32,20 +40,25 @@ KEPT_GENERATIONS = 2
 _TITLE_TOKENS = 64
 _CHUNK_TOKENS = 256
 _OVERLAP_TOKENS = 32
+_POLL_SECONDS = 0.5
+"""How often somebody who waits for the other workers of a run looks how far they are."""
 
 
 class BuildRefused(AppError):
-    """A build that would mix models, or run beside another one of the same corpus."""
+    """A build that would mix models, or that somebody has stopped on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is.
+    """How far a build is, whoever works on it.
 
     Attributes:
-        stage: ``embedding`` while documents are read and embedded, ``optimizing`` while the graph is built.
+        stage: ``embedding`` while documents are read and embedded, ``writing`` while the store is filled,
+            ``optimizing`` while its graph is built.
+        files_done: Files looked at or taken out.
         bytes_done: Of the files to look at, the current one in part.
         chunks: Passages embedded, or found in the cache, so far.
+        seconds: How long the run has been worked on.
     """
 
     stage: str
@@ -67,6 +80,7 @@ class BuildReport:
         removed: Documents that are no longer there.
         chunks: Passages written.
         failed: Files that could not be read, or not in every part, with the reason.
+        seconds: How long it was worked on.
     """
 
     generation: int
@@ -82,44 +96,79 @@ class Builder:
     """The parts every build works with.
 
     Attributes:
-        reader: Reads the files; where none is given, each build has one of its own.
+        lock_folder: For locks between the processes of this machine.
+        reader: Reads the files; where none is given, each worker has one of its own.
     """
 
     catalog: Catalog
+    jobs: Jobs
+    leases: Leases
     engine: VectorEngine
-    encoder: TextEncoder
+    encoder: CachedEncoder
     lexical: LexicalEncoder
     lock_folder: Path
     reader: ReaderProcess | None = None
 
-    def build(
-        self,
-        corpus: Corpus,
-        plan: Plan,
-        found: Mapping[str, FoundFile],
-        *,
-        fresh: bool,
-        on_progress: Callable[[Progress], None],
-    ) -> BuildReport:
-        """Carry out a plan and make the result live.
+    def submit(self, corpus: Corpus, plan: Plan, found: Mapping[str, FoundFile], *, fresh: bool, by: str) -> Run:
+        """Write a plan down as a run; if the corpus has one that is not over, that one it is.
 
         Args:
             corpus: What to build.
             plan: What to do; a fresh build's plan looks at every file.
             found: The files on disk.
             fresh: Start from nothing instead of from a copy of the live generation.
-            on_progress: Called after every document; it decides how often to show anything.
+            by: Who asks.
 
         Raises:
-            BuildRefused: If another build of the corpus runs, or the live generation was made with other parts.
-            StoreError: If what was written does not read back.
+            BuildRefused: If the live generation was made with other parts.
         """
-        self.lock_folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(self.lock_folder / f"{corpus.name}.lock", wait=False):
-                return _run(self, corpus, plan, found, fresh, on_progress)
-        except AlreadyLocked as error:
-            raise BuildRefused(f"Another build of {corpus.name} is running; wait for it to end.") from error
+        base = None if fresh else corpus.live
+        if base is not None:
+            _check_manifest(corpus.name, self.catalog.generation(corpus.name, base).manifest, self.manifest())
+        for abandoned in self.jobs.abandoned(corpus.name):
+            self.engine.drop(corpus.name, abandoned)
+        return self.jobs.submit(corpus.name, _files(corpus, plan, found), self.manifest(), base, by=by)
+
+    def work(self, number: int, *, on_progress: Callable[[Progress], None], wait: bool = True) -> Run:
+        """Work on a run, beside others who may do so.
+
+        Args:
+            number: The run.
+            on_progress: Called after every document; it decides how often to show anything.
+            wait: Stay until the run is over or paused, also while there is nothing to do because others do it, and
+                take over from those who die.
+
+        Returns:
+            The run as it stands then.
+
+        Raises:
+            BuildRefused: If it was planned with other parts than these.
+            StoreError: If what was written does not read back. The run has failed then, as with any other error fit
+                for a user that does not belong to a file.
+        """
+        run, here = self.jobs.run(number), self.manifest()
+        if run.manifest != here:
+            raise BuildRefused(
+                f"Run {number} was planned with other parts ({_differences(run.manifest, here)}); cancel it with "
+                f"kalm jobs cancel {number} and run kalm index build {run.corpus}."
+            )
+        workers = workers_folder(self.lock_folder)
+        reading: AbstractContextManager[ReaderProcess] = nullcontext(self.reader) if self.reader else ReaderProcess()
+        with signed_on(workers) as owner, Heartbeat(self.leases, number, owner) as heartbeat, reading as reader:
+            worker = _Worker(self, number, owner, heartbeat, reader, on_progress)
+            try:
+                return worker.work(wait)
+            except AppError as error:
+                self.leases.fail(number, owner, str(error))
+                raise
+            except BaseException as error:  # a bug counts as a death, so that it cannot go round for ever
+                self.leases.release(number, owner, died=isinstance(error, Exception))
+                raise
+
+    def report(self, run: Run) -> BuildReport:
+        """What a run did."""
+        failed = self.jobs.failures(run.id)
+        return BuildReport(run.generation, run.documents, run.removed, run.chunks, failed, run.seconds)
 
     def manifest(self) -> Manifest:
         """What a generation made with these parts says of itself."""
@@ -142,172 +191,148 @@ class Builder:
         return Chunker(self.encoder, max_tokens=size, overlap_tokens=min(_OVERLAP_TOKENS, size // 4))
 
 
-def _run(
-    parts: Builder,
-    corpus: Corpus,
-    plan: Plan,
-    found: Mapping[str, FoundFile],
-    fresh: bool,
-    on_progress: Callable[[Progress], None],
-) -> BuildReport:
-    """One build, all stages in order."""
-    base = None if fresh else corpus.live
-    if base is not None:
-        _check_manifest(corpus.name, parts.catalog.generation(corpus.name, base).manifest, parts.manifest())
-    for abandoned in parts.catalog.unsealed(corpus.name):
-        parts.engine.drop(corpus.name, abandoned)
-    number = parts.catalog.begin(corpus.name, parts.manifest())
-    store = parts.engine.create(corpus.name, number, parts.encoder.dim, base)
-    try:
-        expected = store.count()
-        sink = GenerationSink(parts.catalog, store, parts.encoder, parts.lexical, corpus.name, number)
-        reading: AbstractContextManager[ReaderProcess] = nullcontext(parts.reader) if parts.reader else ReaderProcess()
-        with reading as reader:
-            work = _Work(parts.catalog, reader, parts.chunker(), sink, corpus, base, plan, found, on_progress)
-            work.index_files()
-        sink.flush()
-        work.remove_gone()
-        sink.delete_stale()
-        expected += sink.growth
-        work.report("optimizing")
-        if store.count() != expected:
-            raise StoreError(
-                f"The store holds {store.count()} passages where {expected} were written; nothing was changed, "
-                "run the build again."
+@dataclass
+class _Worker:
+    """One worker on one run."""
+
+    parts: Builder
+    number: int
+    owner: str
+    heartbeat: Heartbeat
+    reader: ReaderProcess
+    on_progress: Callable[[Progress], None]
+    _seconds: float = -1.0
+    _since: float = 0.0
+
+    def work(self, wait: bool) -> Run:
+        """Read files while there are any, then write the store, unless others do."""
+        parts = self.parts
+        while True:
+            free_what_the_dead_hold(workers_folder(parts.lock_folder), parts.leases, self.number)
+            run = parts.jobs.run(self.number)
+            self.heartbeat.note(run)
+            if run.state is RunState.CANCELLING:
+                run = cancel(self.number, parts.jobs, parts.leases, parts.engine, parts.lock_folder)
+            if not run.is_workable:
+                if run.state is RunState.CANCELLED:  # perhaps while its store was written, and here
+                    parts.engine.drop(run.corpus, run.generation)
+                return run
+            try:
+                if self._read_files(run) or self._write_store(run):
+                    continue
+            except LeaseLost:  # paused, cancelled, or in the hands of somebody else: see how it stands
+                parts.leases.release(self.number, self.owner)
+                continue
+            if not wait:
+                return run
+            self._report(run)
+            time.sleep(_POLL_SECONDS)
+
+    def _read_files(self, run: Run) -> bool:
+        """Phase 1, shared. Returns whether there was anything to do."""
+        parts = self.parts
+        return FileReader(
+            catalog=parts.catalog,
+            leases=parts.leases,
+            encoder=parts.encoder,
+            chunker=parts.chunker(),
+            reader=self.reader,
+            corpus=parts.catalog.corpus(run.corpus),
+            run=run,
+            owner=self.owner,
+            heartbeat=self.heartbeat,
+            on_progress=self._report,
+        ).work()
+
+    def _write_store(self, run: Run) -> bool:
+        """Phase 2, for one worker alone. Returns whether it was this one."""
+        # The lock is for the engine in the process: it holds the interpreter while it builds its graph, and no
+        # heartbeat gets through. Others on this machine must not take that for a death.
+        try:
+            with locked(self.parts.lock_folder / f"{run.corpus}.lock", wait=False):
+                if not self.parts.leases.lease_store(self.number, self.owner):
+                    return False
+                self._fill_and_seal(self.parts.jobs.run(self.number))
+                self.parts.leases.finish(self.number, self.owner)
+        except AlreadyLocked:
+            return False
+        self.parts.engine.publish(run.corpus, run.generation)
+        for old in self.parts.catalog.prune(run.corpus, keep=KEPT_GENERATIONS):
+            self.parts.engine.drop(run.corpus, old)
+        return True
+
+    def _fill_and_seal(self, run: Run) -> None:
+        """Write the generation's store, unless a worker that died since had it sealed."""
+        parts = self.parts
+        if parts.catalog.generation(run.corpus, run.generation).sealed:
+            return
+        store = parts.engine.create(run.corpus, run.generation, parts.encoder.dim, run.base)
+        try:
+            sink = GenerationSink(parts.catalog, store, parts.encoder, parts.lexical)
+            chunks = sink.fill(run.corpus, run.generation, run.base, lambda: self._still_writing(run))
+            self._report(run, stage="optimizing")
+            store.seal()
+        finally:
+            store.close()
+        parts.leases.seal(self.number, self.owner, chunks)
+
+    def _still_writing(self, run: Run) -> None:
+        self.heartbeat.check()
+        self._report(run)
+
+    def _report(self, run: Run, bytes_more: int = 0, chunks_more: int = 0, stage: str | None = None) -> None:
+        if run.seconds != self._seconds:
+            self._seconds, self._since = run.seconds, time.monotonic()
+        self.on_progress(
+            Progress(
+                stage=stage or ("embedding" if run.files_done < run.files else "writing"),
+                files_done=run.files_done,
+                files=run.files,
+                bytes_done=min(run.bytes_done + bytes_more, run.bytes),
+                bytes=run.bytes,
+                chunks=run.chunks + chunks_more,
+                seconds=run.seconds + time.monotonic() - self._since,
             )
-        store.seal()
-    finally:
-        store.close()
-    parts.catalog.commit(
-        corpus.name,
-        number,
-        files=work.states,
-        gone_uris=plan.gone,
-        replaced_documents=work.replaced,
-        everything_replaced=base is None,
-        chunks=expected,
-    )
-    for old in parts.catalog.prune(corpus.name, keep=KEPT_GENERATIONS):
-        parts.engine.drop(corpus.name, old)
-    failed = {uri: state.error for uri, state in work.states.items() if state.error}
-    return BuildReport(number, sink.documents, work.removed, sink.chunks, failed, work.seconds)
+        )
+
+
+def workers_folder(lock_folder: Path) -> Path:
+    """Where workers of this machine are known by their locks."""
+    return lock_folder / "workers"
+
+
+def cancel(number: int, jobs: Jobs, leases: Leases, engine: VectorEngine, lock_folder: Path) -> Run:
+    """End a run with all that it made; where somebody is at work on it, as soon as they have let go.
+
+    Raises:
+        JobError: If it is done.
+    """
+    free_what_the_dead_hold(workers_folder(lock_folder), leases, number)
+    run = jobs.cancel(number)
+    if run.state is RunState.CANCELLED:
+        engine.drop(run.corpus, run.generation)
+    return run
 
 
 def _check_manifest(corpus: str, built: Manifest, now: Manifest) -> None:
     """Refuse to extend a generation with other parts than it was made with."""
-    before, after = asdict(built), asdict(now)
-    changed = [f"{key} was {before[key]} and is {after[key]}" for key in before if before[key] != after[key]]
-    if changed:
+    if built != now:
         raise BuildRefused(
-            f"The index of {corpus} was made otherwise ({'; '.join(changed)}); "
+            f"The index of {corpus} was made otherwise ({_differences(built, now)}); "
             f"run kalm index build {corpus} --fresh to build it anew beside the one in use."
         )
 
 
-@dataclass
-class _Work:
-    """The files of one build, one after the other.
-
-    Attributes:
-        states: What to enter for every file looked at.
-        replaced: Documents whose earlier version is no longer valid.
-        removed: How many of those have no later one.
-    """
-
-    catalog: Catalog
-    reader: ReaderProcess
-    chunker: Chunker
-    sink: GenerationSink
-    corpus: Corpus
-    base: int | None
-    plan: Plan
-    found: Mapping[str, FoundFile]
-    on_progress: Callable[[Progress], None]
-    states: dict[str, FileState] = field(default_factory=dict)
-    replaced: set[str] = field(default_factory=set)
-    removed: int = 0
-    _bytes_done: int = 0
-    _started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Since the work began."""
-        return time.monotonic() - self._started
-
-    def index_files(self) -> None:
-        """Look at every file of the plan; one that cannot be read is a failed row."""
-        before = self.catalog.files(self.corpus.name, self.base)
-        for uri in self.plan.look:
-            file = self.found[uri]
-            digest, error = "", ""
-            try:
-                digest = _file_digest(file.path)
-                known = before.get(uri)
-                if known is None or known.error or known.digest != digest:
-                    self._index_file(uri, file)
-            except UnreadableFile as reason:
-                error = str(reason)
-            except OSError as reason:
-                error = f"The file cannot be opened ({reason.strerror}); check its permissions."
-            self.states[uri] = FileState(file.size, file.mtime_ns, digest, error)
-            self._bytes_done += file.size
-            self.report("embedding")
-
-    def remove_gone(self) -> None:
-        """Let go of the documents of files that are no longer there."""
-        for uri in self.plan.gone:
-            for document_id, known in self._known(uri).items():
-                self._remove(document_id, known)
-
-    def report(self, stage: str, bytes_read: int = 0) -> None:
-        """Tell how far the build is."""
-        self.on_progress(
-            Progress(
-                stage=stage,
-                files_done=len(self.states),
-                files=len(self.plan.look),
-                bytes_done=self._bytes_done + bytes_read,
-                bytes=self.plan.size_bytes,
-                chunks=self.sink.chunks,
-                seconds=self.seconds,
-            )
-        )
-
-    def _index_file(self, uri: str, file: FoundFile) -> None:
-        """Documents that changed go to the sink; those no longer in the file go.
-
-        The file is read to its end before anything is handed on, so that one that breaks half-way leaves its
-        earlier version as it was. So does a file in an archive that cannot be read, the others in it aside.
-        """
-        documents: list[Document] = []
-        partly: PartlyUnreadable | None = None
-        try:
-            documents.extend(self.reader.read(file.path, uri))
-        except PartlyUnreadable as reason:
-            partly = reason
-        known = self._known(uri)
-        bytes_read = 0
-        for document_id, document in ((document.id(self.corpus.name), document) for document in documents):
-            before = known.pop(document_id, None)
-            if before is None or before.digest != document_digest(document):
-                self.sink.add(document, self.chunker.chunks(document), before.chunk_ids if before else ())
-                self.replaced.add(document_id)
-            bytes_read += len(document.text)  # characters: near enough for a bar
-            self.report("embedding", min(bytes_read, file.size))
-        if partly is not None:
-            raise partly
-        for document_id, gone in known.items():
-            self._remove(document_id, gone)
-
-    def _known(self, uri: str) -> dict[str, KnownDocument]:
-        return {} if self.base is None else self.catalog.known_documents(self.corpus.name, self.base, uri)
-
-    def _remove(self, document_id: str, known: KnownDocument) -> None:
-        self.sink.forget(known.chunk_ids)
-        self.replaced.add(document_id)
-        self.removed += 1
+def _differences(built: Manifest, now: Manifest) -> str:
+    before, after = asdict(built), asdict(now)
+    return "; ".join(f"{key} was {before[key]} and is {after[key]}" for key in before if before[key] != after[key])
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _files(corpus: Corpus, plan: Plan, found: Mapping[str, FoundFile]) -> list[PlannedFile]:
+    """What a run is made of."""
+    here = ((uri, found[uri]) for uri in plan.look)
+    look = [
+        PlannedFile(uri, os.fsencode(file.path.relative_to(corpus.root)), file.size, file.mtime_ns)
+        for uri, file in here
+    ]
+    return look + [PlannedFile(uri, b"", 0, 0, is_gone=True) for uri in plan.gone]

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kalm-retrieval")
@@ -116,10 +117,15 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One built state of a corpus."""
+    """One built state of a corpus.
+
+    Attributes:
+        sealed: Whether everything of it is written; only then can it be made live.
+    """
 
     number: int
     manifest: Manifest
+    sealed: bool
     documents: int
     chunks: int
     created: datetime
@@ -184,3 +190,115 @@ class Duplicate:
     uri: str
     key: str
     similarity: float
+
+
+class RunState(StrEnum):
+    """Where a build run stands; ``CANCELLING`` waits for the workers to let go."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A build, written down so that it outlives the processes that work on it.
+
+    Attributes:
+        generation: Number of the generation it makes.
+        base: The generation that is extended, or None to start from nothing.
+        error: Why it failed, or empty.
+        by: Who asked for it.
+        finished: When it ended in whatever way; None while it goes on.
+        files: Files to look at or to take out; ``files_done`` of them have been, ``failed`` could not be read.
+        bytes: Size of all of them, ``bytes_done`` of those that are done.
+        documents: Documents added or changed so far, ``removed`` those that went.
+        chunks: Passages of the documents, of which ``encoded`` were not in the cache.
+        seconds: How long it has been worked on, by whomever.
+    """
+
+    id: int
+    corpus: str
+    generation: int
+    base: int | None
+    manifest: Manifest
+    state: RunState
+    error: str
+    by: str
+    created: datetime
+    finished: datetime | None
+    files: int
+    files_done: int
+    failed: int
+    bytes: int
+    bytes_done: int
+    documents: int
+    removed: int
+    chunks: int
+    encoded: int
+    seconds: float
+
+    @property
+    def is_workable(self) -> bool:
+        """Whether a worker may do something for it."""
+        return self.state in (RunState.QUEUED, RunState.RUNNING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it, unless it is retried."""
+        return self.state in (RunState.CANCELLED, RunState.FAILED, RunState.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file of a run.
+
+    Attributes:
+        path: Where it is under the corpus root, as the system's bytes: a uri may not show every name faithfully.
+        is_gone: Whether the file is no longer there, and what the index has of it is to go.
+    """
+
+    uri: str
+    path: bytes
+    size: int
+    mtime_ns: int
+    is_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file of a run as it was leased to a worker.
+
+    Attributes:
+        attempts: How often it has been leased; more than once means that a worker died over it, or beside it.
+    """
+
+    id: int
+    file: PlannedFile
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What came of looking at a file.
+
+    Attributes:
+        state: What to enter for it; None leaves what the catalog says of it as it is.
+        error: Why it failed, or empty.
+        documents: Documents that are new or changed.
+        removed: Ids of documents that are no longer in it.
+    """
+
+    state: FileState | None
+    error: str = ""
+    documents: tuple[IndexedDocument, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def chunks(self) -> int:
+        """Passages of the documents."""
+        return sum(len(document.chunks) for document in self.documents)

@@ -1,12 +1,18 @@
-"""Where documents go in a build: embedded, written to the store, read back, entered in the catalog."""
+"""How a generation gets into its store: read from the catalog, written, read back, and only then the old deleted.
+
+Vectors come out of the cache, where reading the files has put them; what the cache has dropped since is encoded
+again. Doing all of it over is harmless, and what a worker that dies here leaves behind is thrown away.
+"""
 
 import hashlib
 import json
 import uuid
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, NamedTuple
 
 from embedder.protocol import TextEncoder
 from indexer.catalog import Catalog
@@ -16,90 +22,80 @@ from indexer.query_text import parse_day
 from indexer.records import NAMESPACE, Chunk, ChunkPlace, Document, IndexedDocument
 from indexer.store import DAY, Point, StoreError, VectorStore
 
-_FLUSH_CHUNKS = 1024
-"""Passages embedded at a time: enough for even batches, little enough to lose."""
+FLUSH_CHUNKS = 1024
+"""Passages embedded or written at a time: enough for even batches, little enough to lose."""
 
 
-@dataclass
+class _Passage(NamedTuple):
+    """A passage and where it comes from."""
+
+    indexed: IndexedDocument
+    id: str
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationSink:
-    """Takes the documents of one generation, a buffer at a time.
-
-    Attributes:
-        documents: Documents taken so far.
-        chunks: Passages of them.
-        growth: By how many points the store has to have grown in the end.
-    """
+    """Fills the store of one generation."""
 
     catalog: Catalog
     store: VectorStore
     encoder: TextEncoder
     lexical: LexicalEncoder
-    corpus: str
-    number: int
-    documents: int = 0
-    chunks: int = 0
-    growth: int = 0
-    _buffer: list[tuple[IndexedDocument, Sequence[Chunk]]] = field(default_factory=list)
-    _buffered_chunks: int = 0
-    _stale: set[str] = field(default_factory=set)
 
-    def add(self, document: Document, chunks: Sequence[Chunk], replaces: Collection[str]) -> None:
-        """Take a document.
+    def fill(self, corpus: str, number: int, base: int | None, on_batch: Callable[[], None]) -> int:
+        """Write what is new in a generation, then delete what it replaced.
 
         Args:
-            document: As it was read.
-            chunks: Its passages.
-            replaces: Ids of the passages its earlier version had.
-        """
-        document_id = document.id(self.corpus)
-        ids = chunk_ids(document_id, chunks)
-        places = tuple(ChunkPlace(id, chunk.start, chunk.end) for id, chunk in zip(ids, chunks, strict=True))
-        indexed = IndexedDocument(document_id, document, document_digest(document), places)
-        self._buffer.append((indexed, chunks))
-        self._buffered_chunks += len(chunks)
-        self.documents += 1
-        self.chunks += len(chunks)
-        self.growth += len(set(ids) - set(replaces))
-        self.forget(set(replaces) - set(ids))
-        if self._buffered_chunks >= _FLUSH_CHUNKS:
-            self.flush()
+            corpus: Its name.
+            number: The generation.
+            base: The generation the store is a copy of, or None where it is empty.
+            on_batch: Called before every batch; what it raises ends the work.
 
-    def forget(self, chunk_ids: Collection[str]) -> None:
-        """Mark passages of the earlier generation for deletion, once everything new is written."""
-        self.growth -= len(set(chunk_ids) - self._stale)
-        self._stale |= set(chunk_ids)
-
-    def flush(self) -> None:
-        """Embed and write what is buffered, then read it back.
+        Returns:
+            How many passages the store holds.
 
         Raises:
-            StoreError: If a point that was written is not there.
+            StoreError: If what was written is not there.
         """
-        points = self._points()
+        stale = set() if base is None else self.catalog.replaced_chunks(corpus, number)
+        expected = self.store.count()
+        passages = _passages(self.catalog.staged(corpus, number))
+        while batch := list(islice(passages, FLUSH_CHUNKS)):
+            on_batch()
+            self._write(batch)
+            ids = {passage.id for passage in batch}
+            expected += len(ids - stale)
+            stale -= ids
+        on_batch()
+        self.store.delete(sorted(stale))
+        expected -= len(stale)
+        if self.store.count() != expected:
+            raise StoreError(
+                f"The store holds {self.store.count()} passages where {expected} were written; nothing was changed, "
+                "run the build again."
+            )
+        return expected
+
+    def _write(self, batch: Sequence[_Passage]) -> None:
+        texts = [passage_for_embedding(passage.indexed.document, passage.chunk) for passage in batch]
+        vectors = self.encoder.encode_documents(texts)
+        points = [
+            Point(id, vector, self.lexical.encode_document(text), chunk.text, _metadata(indexed, chunk))
+            for (indexed, id, chunk), text, vector in zip(batch, texts, vectors, strict=True)
+        ]
         self.store.upsert(points)
         lost = {point.id for point in points} - self.store.present([point.id for point in points])
         if lost:
             raise StoreError(f"The store lost {len(lost)} of {len(points)} passages just written; run the build again.")
-        self.catalog.stage(self.corpus, self.number, [indexed for indexed, _ in self._buffer])
-        self._buffer.clear()
-        self._buffered_chunks = 0
 
-    def delete_stale(self) -> None:
-        """Take out what was marked by ``forget``."""
-        self.store.delete(sorted(self._stale))
 
-    def _points(self) -> list[Point]:
-        rows = [
-            (indexed, place, chunk)
-            for indexed, chunks in self._buffer
-            for place, chunk in zip(indexed.chunks, chunks, strict=True)
-        ]
-        passages = [passage_for_embedding(indexed.document, chunk) for indexed, _, chunk in rows]
-        vectors = self.encoder.encode_documents(passages)
-        return [
-            Point(place.id, vector, self.lexical.encode_document(passage), chunk.text, _metadata(indexed, chunk))
-            for (indexed, place, chunk), passage, vector in zip(rows, passages, vectors, strict=True)
-        ]
+def indexed_document(corpus: str, document: Document, chunks: Sequence[Chunk]) -> IndexedDocument:
+    """A document with its passages, as the catalog keeps it."""
+    document_id = document.id(corpus)
+    ids = chunk_ids(document_id, chunks)
+    places = tuple(ChunkPlace(id, chunk.start, chunk.end) for id, chunk in zip(ids, chunks, strict=True))
+    return IndexedDocument(document_id, document, document_digest(document), places)
 
 
 def chunk_ids(document_id: str, chunks: Sequence[Chunk]) -> list[str]:
@@ -115,6 +111,19 @@ def chunk_ids(document_id: str, chunks: Sequence[Chunk]) -> list[str]:
 def document_digest(document: Document) -> str:
     """Changes when anything of the document does."""
     return hashlib.blake2b(json.dumps(asdict(document), sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def chunk_at(document: Document, place: ChunkPlace) -> Chunk:
+    """The passage at a place, with headings and page of the section it begins in."""
+    number = bisect_right(document.sections, place.start, key=lambda section: section.start) - 1
+    section = document.sections[number]
+    return Chunk(place.start, place.end, document.text[place.start : place.end], section.headings, section.page)
+
+
+def _passages(documents: Iterator[IndexedDocument]) -> Iterator[_Passage]:
+    for indexed in documents:
+        for place in indexed.chunks:
+            yield _Passage(indexed, place.id, chunk_at(indexed.document, place))
 
 
 def _metadata(indexed: IndexedDocument, chunk: Chunk) -> dict[str, Any]:

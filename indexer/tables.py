@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, DateTime, Engine, ForeignKey, create_engine, event
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, Connection, DateTime, Engine, ForeignKey, create_engine, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import JSON
 
 
@@ -32,7 +32,7 @@ class CorpusRow(Base):
 
 
 class GenerationRow(Base):
-    """One built state of a corpus, sealed once it went live."""
+    """One built state of a corpus, sealed once everything of it is written."""
 
     __tablename__ = "generations"
     corpus: Mapped[str] = mapped_column(ForeignKey("corpora.name", ondelete="CASCADE"), primary_key=True)
@@ -51,8 +51,8 @@ class FileRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     corpus: Mapped[str] = mapped_column(ForeignKey("corpora.name", ondelete="CASCADE"))
     uri: Mapped[str]
-    size: Mapped[int]
-    mtime_ns: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str]
     error: Mapped[str]
     first: Mapped[int]
@@ -78,6 +78,33 @@ class DocumentRow(Base):
     chunks: Mapped[list[Any]]
     first: Mapped[int]
     retired: Mapped[int | None]
+
+
+class Database:
+    """One database, with the newest schema. Safe between threads and between processes."""
+
+    def __init__(self, url: str) -> None:
+        """Open it and bring its schema up to date; raises what SQLAlchemy does."""
+        self._engine = open_engine(url)
+        with self._engine.connect() as connection, immediate(connection):
+            migrate(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One transaction that sees one state of everything."""
+        with Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction that writes: all of it or, where the block raises, nothing."""
+        with self._engine.connect() as connection, immediate(connection), Session(connection) as session:
+            yield session
+            session.flush()
 
 
 def open_engine(url: str) -> Engine:
@@ -119,3 +146,8 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def aware(moment: datetime) -> datetime:
+    """SQLite forgets the zone; everything here is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

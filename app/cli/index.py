@@ -1,18 +1,32 @@
 """``kalm index``: make corpora searchable."""
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
 from app.bootstrap import services
 from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
 from app.services.indexing import UpToDate
+from app.services.outlook import Outlook
 from indexer.pipeline import BuildReport
+from indexer.records import Run
 
 commands = typer.Typer(help="Build indexes and look at them.", no_args_is_help=True)
 commands.command()(migrate)
 
+_SHARES = {
+    "add": "add",
+    "update": "update",
+    "move": "move",
+    "delete": "delete",
+    "unchanged": "unchanged",
+    "failed_before": "of them failed before",
+}
 _Name = Annotated[str, typer.Argument(help="The corpus.")]
 
 
@@ -22,18 +36,41 @@ def build(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Build from nothing, beside the index in use, with the configured model.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only write the plan down; kalm worker carries it out.")
+    ] = False,
 ) -> None:
     """Bring an index up to date with its folder. Only what changed is embedded; searches go on meanwhile.
 
+    A build that was killed goes on from where it was; one that others work on is joined.
+
     Example: kalm index build handbook
     """
+    if detach:
+        _tell_submitted(name, services().indexing.submit(name, fresh=fresh))
+        return
     with build_progress(name) as on_progress:
         report = services().indexing.build(name, fresh=fresh, on_progress=on_progress)
     if isinstance(report, UpToDate):
-        count = len(report.plan.unchanged)
-        console.print(f"{name} is up to date: {count:,} files, nothing changed.")
+        _tell_up_to_date(name, report)
     else:
         _tell(name, report)
+
+
+@commands.command()
+def plan(
+    name: _Name,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, every file named.")] = False,
+) -> None:
+    """Show what a build would do, how long it would take, and what the vectors would need. Nothing is done.
+
+    Example: kalm index plan handbook
+    """
+    ahead = services().indexing.outlook(name)
+    if as_json:
+        typer.echo(json.dumps(asdict(ahead), ensure_ascii=False, indent=2))
+    else:
+        _tell_outlook(ahead)
 
 
 @commands.command()
@@ -62,6 +99,45 @@ def status(name: _Name) -> None:
             f"and take out {len(todo.gone):,}.",
             soft_wrap=True,
         )
+
+
+def _tell_up_to_date(name: str, report: UpToDate) -> None:
+    console.print(f"{name} is up to date: {len(report.plan.unchanged):,} files, nothing changed.")
+
+
+def _tell_submitted(name: str, run: Run | UpToDate) -> None:
+    if isinstance(run, UpToDate):
+        _tell_up_to_date(name, run)
+        return
+    console.print(
+        f"Run {run.id} of {name} is {run.state}: {run.files:,} files, {run.bytes / 1e6:,.1f} MB. kalm worker carries "
+        f"it out, kalm jobs show {run.id} tells how far it is.",
+        soft_wrap=True,
+    )
+
+
+def _tell_outlook(ahead: Outlook) -> None:
+    table = Table("", "files", "MB", box=box.SIMPLE)
+    for share, label in _SHARES.items():
+        table.add_row(label, f"{len(ahead.shares[share].files):,}", f"{ahead.shares[share].bytes / 1e6:,.1f}")
+    console.print(table)
+    for before, now in zip(ahead.moved_from, ahead.shares["move"].files, strict=True):
+        console.print(f"  moved: {before} -> {now}", soft_wrap=True)
+    if ahead.seconds is None:
+        console.print(f"How long it takes is not known: no build with {ahead.model} has been measured yet.")
+    else:
+        console.print(f"It takes about {ahead.seconds:,.0f} s, at the speed of run {ahead.measured_in}.")
+    if ahead.passages is None:
+        console.print("How many passages it makes is known after the first build.")
+        return
+    console.print(f"The index then holds about {ahead.passages:,} passages; their vectors take, in MB:")
+    sizes: dict[int, dict[str, str]] = {}
+    for kept in ahead.storage:
+        sizes.setdefault(kept.dim, {})[kept.quantisation] = f"{kept.bytes / 1e6:,.1f}"
+    table = Table("width", *next(iter(sizes.values())), box=box.SIMPLE)
+    for dim, by_kind in sizes.items():
+        table.add_row(str(dim), *by_kind.values())
+    console.print(table)
 
 
 def _tell(name: str, report: BuildReport) -> None:

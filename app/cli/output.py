@@ -19,6 +19,7 @@ _WIDE = 10_000
 console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 errors = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
+_STAGES = {"embedding": "Indexing", "writing": "Writing", "optimizing": "Building the graph of"}
 _LINE_SECONDS = 10.0
 """How often a build says something where there is no terminal."""
 
@@ -48,8 +49,13 @@ def build_progress(corpus: str) -> Iterator[OnProgress]:
         task = bar.add_task(f"Indexing {corpus}", total=None, rate="")
 
         def show(progress: Progress) -> None:
-            text = f"Indexing {corpus}" if progress.stage == "embedding" else f"Building the graph of {corpus}"
-            bar.update(task, description=text, total=progress.bytes, completed=progress.bytes_done, rate=rate(progress))
+            bar.update(
+                task,
+                description=f"{_STAGES[progress.stage]} {corpus}",
+                total=progress.bytes,
+                completed=progress.bytes_done,
+                rate=rate(progress),
+            )
 
         yield show
 
@@ -65,7 +71,7 @@ class _Lines:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _LINE_SECONDS
-        line = f"Indexing {self._corpus}: {_share(progress)}, {rate(progress)}{_remaining(progress)}"
+        line = f"{_STAGES[progress.stage]} {self._corpus}: {_share(progress)}, {rate(progress)}{_remaining(progress)}"
         errors.print(line, soft_wrap=True)
 
 

@@ -1,20 +1,28 @@
 """Builds: what would change, and making it so."""
 
+import getpass
 import os
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.services.encoders import Encoders
+from app.services.encoders import Encoders, WrongModel
+from app.services.outlook import Outlook, outlook
 from embedder.cache import CachedEncoder, VectorCache
+from embedder.catalogue import PUBLISHED
+from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import CHUNKING
+from indexer.heartbeat import free_what_the_dead_hold
+from indexer.jobs import JobError, Jobs
+from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
-from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress
-from indexer.plan import FoundFile, Plan, find_files, plan
+from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
+from indexer.plan import FoundFile, Plan, file_digest, find_files, may_have_moved, plan
 from indexer.readers import READER_VERSION
-from indexer.records import Corpus, Manifest
+from indexer.records import Corpus, Manifest, Run, RunState
 from indexer.store import VectorEngine
 
 _NICENESS = 5
@@ -41,16 +49,19 @@ class IndexService:
         lock_folder: Path,
     ) -> None:
         self._catalog = catalog
+        self._jobs = Jobs(catalog.database)
+        self._leases = Leases(catalog.database)
         self._engine = engine
         self._encoders = encoders
         self._cache = cache
         self._lexical = lexical
         self._lock_folder = lock_folder
+        self._has_stepped_back = False
 
     def build(
         self, name: str, *, fresh: bool = False, on_progress: Callable[[Progress], None] = lambda _: None
     ) -> BuildReport | UpToDate:
-        """Bring an index up to date with its folder.
+        """Bring an index up to date with its folder, going on from where an earlier build was left.
 
         Args:
             name: The corpus.
@@ -59,13 +70,30 @@ class IndexService:
 
         Raises:
             CatalogError: If there is no such corpus.
-            BuildRefused: If the folder is gone, another build runs, or the parts of the index have changed and
-                ``fresh`` is off.
+            BuildRefused: If the folder is gone, a build is paused or runs with other parts, or the parts of the
+                index have changed and ``fresh`` is off.
+        """
+        run = self._joinable(self._catalog.corpus(name), fresh)
+        if run is None:
+            submitted = self.submit(name, fresh=fresh)
+            return submitted if isinstance(submitted, UpToDate) else self._work(submitted, on_progress)
+        report = self._work(run, on_progress)
+        later = self.build(name, on_progress=on_progress)  # what has changed since that run was planned
+        return report if isinstance(later, UpToDate) else _both(report, later)
+
+    def submit(self, name: str, *, fresh: bool = False) -> Run | UpToDate:
+        """Plan a build as a run for workers; one that is there already and fits is that run.
+
+        Raises:
+            CatalogError: As ``build`` does.
+            BuildRefused: As ``build`` does.
         """
         corpus = self._catalog.corpus(name)
+        run = self._joinable(corpus, fresh)
+        if run is not None:
+            return run
         found = _find_files(corpus)
-        known = {} if fresh else self._catalog.files(name, corpus.live)
-        todo = plan(known, found)
+        todo = plan({} if fresh else self._catalog.files(name, corpus.live), found)
         manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
         configured = self._encoders.default_source
         if manifest is not None and manifest.model != configured:
@@ -75,15 +103,8 @@ class IndexService:
             )
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
-        encoder = self._encoders.default() if manifest is None else self._encoders.of(manifest)
-        os.nice(_NICENESS)
-        with closing(self._cache()) as cache:
-            cached = CachedEncoder(encoder, cache)
-            engine = self._engine if manifest is None else self._engine.named(manifest.engine)
-            parts = Builder(self._catalog, engine, cached, self._lexical, self._lock_folder)
-            report = parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
-        engine.publish(name, report.generation)
-        return report
+        with self._parts(manifest) as parts:
+            return parts.submit(corpus, todo, found, fresh=fresh, by=_whoami())
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -94,6 +115,139 @@ class IndexService:
         """
         corpus = self._catalog.corpus(name)
         return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
+
+    def outlook(self, name: str) -> Outlook:
+        """What a build would do now, files that moved told apart, and what it would cost. Nothing is done.
+
+        Raises:
+            CatalogError: If there is no such corpus.
+            BuildRefused: If its folder is gone.
+        """
+        corpus = self._catalog.corpus(name)
+        known, found = self._catalog.files(name, corpus.live), _find_files(corpus)
+        todo = plan(known, found, _digests({uri: found[uri].path for uri in may_have_moved(known, found)}))
+        live = None if corpus.live is None else self._catalog.generation(name, corpus.live)
+        model = self._encoders.default_source if live is None else live.manifest.model
+        published = PUBLISHED[model].dims if model in PUBLISHED else ()
+        return outlook(
+            name,
+            todo,
+            known,
+            found,
+            model=model,
+            speed=self._jobs.speed(model),
+            chunks=live.chunks if live else 0,
+            dims=published or ((live.manifest.dim,) if live else ()),
+        )
+
+    def work(self, *, wait: bool, on_error: Callable[[Run, AppError], None]) -> None:
+        """Work on every run that waits for it, oldest first.
+
+        Args:
+            wait: Stay with each until it is over; else leave it as soon as others have all that is left of it.
+            on_error: Told of a run that failed; the others go on.
+        """
+        for run in self._jobs.workable():
+            try:
+                with self._parts(run.manifest) as parts:
+                    parts.work(run.id, on_progress=lambda _: None, wait=wait)
+            except JobError as error:  # removed with its corpus
+                on_error(run, error)
+            except AppError as error:
+                self._leases.fail(run.id, "", str(error))  # also where its model cannot be had here
+                on_error(run, error)
+
+    def step_back(self) -> None:
+        """Let other processes of this machine go first; for the rest of this process's life."""
+        if not self._has_stepped_back:
+            os.nice(_NICENESS)
+            self._has_stepped_back = True
+
+    def cancel(self, number: int) -> Run:
+        """End a run; what it made goes as soon as nobody works on it.
+
+        Raises:
+            JobError: If there is no such run, or it is done.
+        """
+        return cancel(number, self._jobs, self._leases, self._engine, self._lock_folder)
+
+    def retry(self, number: int) -> Run:
+        """Have the failed files of a run looked at again: in that run, or if it is done in one for them alone.
+
+        Raises:
+            JobError: If there is no such run, it was cancelled, or no file of it failed.
+            BuildRefused: As ``build`` does.
+        """
+        run = self._jobs.run(number)
+        if run.state is not RunState.DONE:
+            return self._jobs.retry(number)
+        corpus = self._catalog.corpus(run.corpus)
+        found = _find_files(corpus)
+        failed = tuple(sorted(self._jobs.failures(number).keys() & found.keys()))
+        if not failed:
+            raise JobError(f"No file of run {number} is there that failed; there is nothing to retry.")
+        todo = replace(plan({}, {uri: found[uri] for uri in failed}), add=(), update=failed)
+        manifest = self._catalog.generation(run.corpus, corpus.live or run.generation).manifest
+        with self._parts(manifest) as parts:
+            return parts.submit(corpus, todo, found, fresh=False, by=_whoami())
+
+    def _work(self, run: Run, on_progress: Callable[[Progress], None]) -> BuildReport:
+        self.step_back()
+        with self._parts(run.manifest) as parts:
+            done = parts.work(run.id, on_progress=on_progress)
+            if done.state is not RunState.DONE:
+                reason = f" ({done.error.removesuffix('.')})" if done.error else ""
+                raise BuildRefused(
+                    f"Run {run.id} of {run.corpus} is {done.state}{reason}; kalm jobs show {run.id} tells more."
+                )
+            return parts.report(done)
+
+    def _joinable(self, corpus: Corpus, fresh: bool) -> Run | None:
+        """The run of a corpus that a build can go on with; one that does not fit any more is cancelled."""
+        run = self._jobs.active(corpus.name)
+        if run is None:
+            return None
+        if run.state is RunState.PAUSED:
+            raise BuildRefused(
+                f"The build of {corpus.name} is paused (run {run.id}); let it go on with kalm jobs resume {run.id}, "
+                f"or end it with kalm jobs cancel {run.id}."
+            )
+        if run.state is not RunState.CANCELLING and self._fits(run, corpus, fresh):
+            return self._jobs.resume(run.id)
+        free_what_the_dead_hold(workers_folder(self._lock_folder), self._leases, run.id)
+        if self._leases.owners(run.id):
+            raise BuildRefused(
+                f"Another build of {corpus.name} is {run.state} (run {run.id}, {run.manifest.model}); wait for it to "
+                f"end, or end it with kalm jobs cancel {run.id}."
+            )
+        self.cancel(run.id)
+        return None
+
+    def _fits(self, run: Run, corpus: Corpus, fresh: bool) -> bool:
+        same_start = run.base is None if fresh else run.base in (None, corpus.live)
+        if not same_start or run.manifest.model != self._encoders.default_source or not self._is_current(run.manifest):
+            return False
+        try:
+            self._encoders.of(run.manifest)
+        except WrongModel:
+            return False
+        return True
+
+    @contextmanager
+    def _parts(self, manifest: Manifest | None) -> Iterator[Builder]:
+        """What a build works with: the model and engine of a manifest, or those that are configured."""
+        encoder = self._encoders.default() if manifest is None else self._encoders.of(manifest)
+        engine = self._engine if manifest is None else self._engine.named(manifest.engine)
+        with closing(self._cache()) as cache:
+            yield Builder(
+                catalog=self._catalog,
+                jobs=self._jobs,
+                leases=self._leases,
+                engine=engine,
+                encoder=CachedEncoder(encoder, cache),
+                lexical=self._lexical,
+                lock_folder=self._lock_folder,
+            )
 
     def _is_current(self, manifest: Manifest) -> bool:
         versions = manifest.readers, manifest.lexical  # an index stays with its engine until it is moved
@@ -109,3 +263,33 @@ def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
             f"kalm corpus remove {corpus.name}."
         )
     return find_files(corpus)
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for uri, path in paths.items():
+        try:
+            digests[uri] = file_digest(path)
+        except OSError:  # the build will say so
+            continue
+    return digests
+
+
+def _both(first: BuildReport, second: BuildReport) -> BuildReport:
+    return BuildReport(
+        generation=second.generation,
+        documents=first.documents + second.documents,
+        removed=first.removed + second.removed,
+        chunks=first.chunks + second.chunks,
+        failed={**first.failed, **second.failed},
+        seconds=first.seconds + second.seconds,
+    )
+
+
+def _whoami() -> str:
+    """Who asks for a run, as far as the system knows."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

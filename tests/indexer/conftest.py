@@ -11,10 +11,13 @@ from embedder.cache import CachedEncoder, VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.generations import LiveGenerations
+from indexer.jobs import Jobs
+from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder
 from indexer.plan import find_files, plan
 from indexer.readers.process import ReaderProcess
+from indexer.records import RunState
 from indexer.search import Searcher
 
 
@@ -75,13 +78,25 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
-    def build(self, *, fresh=False, engine=None, on_progress=lambda _: None):
+    def parts(self, engine=None, **leases):
+        """What a worker works with, as a new process would have it."""
+        jobs, leased = Jobs(self.catalog.database), Leases(self.catalog.database, **leases)
+        cached = CachedEncoder(self.encoder, VectorCache(self.data / "vectors.sqlite"))
+        lexical, locks = LexicalEncoder(), self.data / "locks"
+        return Builder(self.catalog, jobs, leased, engine or self.engine, cached, lexical, locks, self.reader)
+
+    def submit(self, *, fresh=False, parts=None):
         corpus = self.catalog.corpus("books")
         found = find_files(corpus)
         todo = plan({} if fresh else self.catalog.files("books", corpus.live), found)
-        cached = CachedEncoder(self.encoder, VectorCache(self.data / "vectors.sqlite"))
-        parts = Builder(self.catalog, engine or self.engine, cached, LexicalEncoder(), self.data / "locks", self.reader)
-        return parts.build(corpus, todo, found, fresh=fresh, on_progress=on_progress)
+        return (parts or self.parts()).submit(corpus, todo, found, fresh=fresh, by="test")
+
+    def build(self, *, fresh=False, engine=None, on_progress=lambda _: None):
+        parts = self.parts(engine)
+        run = self.submit(fresh=fresh, parts=parts)
+        if run.state is RunState.FAILED:
+            parts.jobs.resume(run.id)
+        return parts.report(parts.work(run.id, on_progress=on_progress))
 
 
 @pytest.fixture(scope="session")

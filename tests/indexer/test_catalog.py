@@ -5,8 +5,19 @@ import sqlite3
 
 import pytest
 
+from indexer import staging
 from indexer.catalog import Catalog, CatalogError
-from indexer.records import ChunkPlace, Document, FileState, IndexedDocument, Manifest, Section
+from indexer.jobs import Jobs
+from indexer.records import (
+    ChunkPlace,
+    Document,
+    FileOutcome,
+    FileState,
+    IndexedDocument,
+    Manifest,
+    PlannedFile,
+    Section,
+)
 
 MANIFEST = Manifest("m", "f", 8, "float32", 256, "c1", "r1", "l1", "edge")
 
@@ -28,20 +39,30 @@ def state(error=""):
     return FileState(1, 2, "digest", error)
 
 
-def build(catalog, documents, *, files=(), gone=(), replaced=(), fresh=False, errors=None):
-    number = catalog.begin("books", MANIFEST)
-    catalog.stage("books", number, documents)
-    states = {uri: state() for uri in (*files, *(item.document.uri for item in documents))}
-    states |= {uri: state(error) for uri, error in (errors or {}).items()}
-    catalog.commit(
-        "books",
-        number,
-        files=states,
-        gone_uris=gone,
-        replaced_documents=replaced,
-        everything_replaced=fresh,
-        chunks=len(documents),
-    )
+def begin(catalog, base=None):
+    with catalog.database.writing() as session:
+        return staging.begin(session, "books", MANIFEST, base)
+
+
+def stage(catalog, number, base, uri, outcome):
+    with catalog.database.writing() as session:
+        staging.stage(session, "books", number, base, uri, outcome)
+
+
+def build(catalog, documents, *, gone=(), removed=(), fresh=False, errors=None):
+    """A generation with these documents, each a file; ``gone`` files and ``removed`` documents leave."""
+    base = None if fresh else catalog.live_number("books")
+    number = begin(catalog, base)
+    for document in documents:
+        stage(catalog, number, base, document.document.uri, FileOutcome(state(), "", (document,), tuple(removed)))
+    for uri, error in (errors or {}).items():
+        stage(catalog, number, base, uri, FileOutcome(state(error), error))
+    with catalog.database.writing() as session:
+        for uri in gone:
+            staging.remove(session, "books", number, uri)
+    with catalog.database.writing() as session:
+        staging.seal(session, "books", number, len(documents))
+        staging.make_live(session, "books", number)
     return number
 
 
@@ -57,10 +78,43 @@ def test_a_corpus_is_entered_once_and_a_name_stands_for_one_folder(catalog, tmp_
 
 
 def test_nothing_is_seen_before_the_commit(catalog):
-    number = catalog.begin("books", MANIFEST)
-    catalog.stage("books", number, [indexed("a")])
-    assert catalog.corpus("books").live is None
-    assert catalog.unsealed("books") == [number]
+    first = build(catalog, [indexed("a"), indexed("b")])
+    number = begin(catalog, first)
+    stage(catalog, number, first, "a", FileOutcome(state(), "", (indexed("a", digest="2"),)))
+    with catalog.database.writing() as session:
+        assert staging.remove(session, "books", number, "b") == 1
+    assert catalog.live_number("books") == first
+    assert (_digests(catalog, first, "a"), _digests(catalog, number, "a")) == (["1"], ["2"])
+    assert (catalog.files("books", first).keys(), catalog.files("books", number).keys()) == ({"a", "b"}, {"a"})
+    with pytest.raises(ValueError, match="not sealed"), catalog.database.writing() as session:
+        staging.make_live(session, "books", number)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_entering_a_file_again_is_as_if_only_the_last_time_were(catalog, fresh):
+    first = build(catalog, [indexed("a"), indexed("b")])
+    base = None if fresh else first
+    number = begin(catalog, base)
+    stage(catalog, number, base, "a", FileOutcome(state(), "", (indexed("a", digest="2"),)))
+    stage(catalog, number, base, "a", FileOutcome(state("broken"), "broken"))
+    assert _digests(catalog, number, "a") == ([] if fresh else ["1"])
+    assert catalog.failed_files("books", number) == {"a": "broken"}
+    stage(catalog, number, base, "a", FileOutcome(None, "gone"))
+    assert catalog.failed_files("books", number) == {"a": "broken"}
+    for _ in range(2):
+        stage(catalog, number, base, "a", FileOutcome(state(), "", (indexed("a", digest="3"),)))
+    assert _digests(catalog, number, "a") == ["3"]
+    assert [document.digest for document in catalog.staged("books", number)] == ["3"]
+    assert catalog.replaced_chunks("books", number) == ({"chunk-a-1", "chunk-b-1"} if fresh else {"chunk-a-1"})
+    assert (_digests(catalog, first, "a"), catalog.failed_files("books", first)) == (["1"], {})
+
+
+def test_staged_documents_read_back_as_they_were_entered(catalog):
+    documents = [indexed(f"{n:03}", language="zh") for n in range(130)]
+    number = begin(catalog)
+    for document in documents:
+        stage(catalog, number, None, document.document.uri, FileOutcome(state(), "", (document,)))
+    assert list(catalog.staged("books", number)) == documents
 
 
 def test_a_committed_generation_reads_back(catalog):
@@ -84,7 +138,6 @@ def test_each_generation_keeps_its_own_documents(catalog):
         catalog,
         [indexed("a", digest="2")],
         gone=["b"],
-        replaced=[indexed("a").id, indexed("b").id],
     )
     assert {uri: _digests(catalog, first, uri) for uri in "abc"} == {"a": ["1"], "b": ["1"], "c": ["1"]}
     assert {uri: _digests(catalog, second, uri) for uri in "abc"} == {"a": ["2"], "b": [], "c": ["1"]}
@@ -107,17 +160,16 @@ def test_a_fresh_generation_carries_nothing_over(catalog):
 
 def test_what_a_dead_build_left_is_swept_by_the_next(catalog):
     first = build(catalog, [indexed("a")])
-    dead = catalog.begin("books", MANIFEST)
-    catalog.stage("books", dead, [indexed("x"), indexed("y")])
-    assert catalog.unsealed("books") == [dead]
+    dead = begin(catalog)
+    stage(catalog, dead, None, "x", FileOutcome(state(), "", (indexed("x"), indexed("y"))))
     number = build(catalog, [indexed("b")])
     assert number > dead > first
-    assert catalog.unsealed("books") == []
+    assert catalog.files("books", number).keys() == {"a", "b"}
     assert catalog.facet("books", number, "language", {}) == [("en", 2)]
 
 
 def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
-    numbers = [build(catalog, [indexed("a", digest=str(n))], replaced=[indexed("a").id]) for n in range(4)]
+    numbers = [build(catalog, [indexed("a", digest=str(n))]) for n in range(4)]
     assert catalog.prune("books", keep=2) == numbers[:2]
     assert _digests(catalog, numbers[2], "a") == ["2"]
     assert _digests(catalog, numbers[3], "a") == ["3"]
@@ -126,9 +178,10 @@ def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
 
 def test_removing_a_corpus_leaves_nothing(catalog, tmp_path):
     build(catalog, [indexed("a")])
+    Jobs(catalog.database).submit("books", [PlannedFile("a", b"a", 1, 1)], MANIFEST, None, by="test")
     catalog.remove_corpus("books")
     with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
-        for table in ("corpora", "generations", "files", "documents"):
+        for table in ("corpora", "generations", "files", "documents", "runs", "tasks"):
             assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
     database.close()
 
@@ -184,7 +237,7 @@ def test_near_duplicates_belong_to_their_generation(catalog):
     found = catalog.near_duplicates("books", before, [first.id, third.id])
     assert {id: [twin.uri for twin in twins] for id, twins in found.items()} == {first.id: ["second"]}
     changed = told("second", "something else by now", digest="2")
-    after = build(catalog, [changed], replaced=[second.id])
+    after = build(catalog, [changed])
     assert catalog.near_duplicates("books", after, [first.id, second.id]) == {}
     assert list(catalog.near_duplicates("books", before, [second.id])) == [second.id]
     catalog.remove_corpus("books")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import indexer.chunking as chunking
 from indexer.chunking import Chunker, passage_for_embedding, sentence_spans
-from indexer.records import Chunk, Document, Section
+from indexer.records import Chunk, ChunkPlace, Document, Section
+from indexer.sink import chunk_at
 
 
 class Words:
@@ -199,6 +200,7 @@ def test_chunks_are_exact_within_the_limit_and_cover_every_section(parts, sizes,
         begins = touched(doc, chunk)[0]
         assert begins.start <= chunk.start < begins.end
         assert (chunk.headings, chunk.page) == (begins.headings, begins.page)
+        assert chunk_at(doc, ChunkPlace("id", chunk.start, chunk.end)) == chunk, "the catalog keeps places only"
         covered[chunk.start : chunk.end] = b"\1" * len(chunk.text)
     for section in doc.sections:
         assert all(covered[place] or doc.text[place].isspace() for place in range(section.start, section.end))

@@ -11,10 +11,10 @@ from indexer.catalog import CatalogError
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
 from indexer.generations import LiveGenerations
+from indexer.jobs import Jobs
 from indexer.lexical import LexicalEncoder
 from indexer.locks import locked
 from indexer.migration import MigrationRefused, Migrator
-from indexer.pipeline import Builder
 from indexer.plan import find_files, plan
 from indexer.search import Mode, Searcher, SearchRequest
 from indexer.server_requests import ServerConfig
@@ -67,7 +67,7 @@ def books(bench, server):
 
 
 def migrator(bench, engine=None):
-    return Migrator(bench.catalog, engine or bench.engine, bench.data / "locks")
+    return Migrator(bench.catalog, Jobs(bench.catalog.database), engine or bench.engine, bench.data / "locks")
 
 
 def found(bench, corpus="books"):
@@ -140,10 +140,10 @@ def test_corpora_of_both_engines_live_side_by_side(books, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("Honey is in this note.")
     books.catalog.add_corpus("notes", tmp_path / "notes")
-    corpus, lexical = books.catalog.corpus("notes"), LexicalEncoder()
+    corpus = books.catalog.corpus("notes")
     files, here = find_files(corpus), books.engine.named(EMBEDDED)
-    parts = Builder(books.catalog, here, books.encoder, lexical, books.data / "locks", books.reader)
-    parts.build(corpus, plan({}, files), files, fresh=False, on_progress=lambda _: None)
+    parts = books.parts(here)
+    parts.work(parts.submit(corpus, plan({}, files), files, fresh=False, by="test").id, on_progress=lambda _: None)
     migrator(books).migrate("books", SERVER)
     assert {uri for uri, _, _ in found(books, "notes")} == {"a.txt"}
     assert {uri for uri, _, _ in found(books)} == {"zh.md", *(f"{n:02d}.txt" for n in range(12))}

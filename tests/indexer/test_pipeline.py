@@ -1,16 +1,11 @@
-"""Builds: only what changed is embedded, a bad file is a row, a kill at any moment is healed by running again."""
+"""Builds: only what changed is embedded, a bad file is a row, the live index stays as it was until the end."""
 
 import json
-import multiprocessing
 import os
-import random
-import signal
-import time
 
 import pytest
 from reader_cases import make_zip
 
-from embedder.errors import AppError
 from indexer.pipeline import BuildRefused
 from indexer.search import Mode, SearchRequest
 from indexer.store import StoreError
@@ -216,51 +211,3 @@ def test_a_store_that_loses_writes_is_noticed_and_the_live_index_stays(bench):
     assert found(bench, "honey bread") == {"bees.txt"}
     bench.build()
     assert found(bench, "honey bread") == {"bees.txt", "bread.txt"}
-
-
-def _build_in_another_process(tmp, delay):
-    """Build, with a pause at every step so that a kill can fall between any two of them."""
-    import sys
-
-    sys.path.insert(0, os.path.dirname(__file__))
-    from conftest import Bench, HashEncoder
-
-    from indexer.catalog import Catalog
-    from indexer.edge_store import EdgeEngine
-
-    catalog = Catalog(f"sqlite:///{tmp}/data/catalog.sqlite")
-    bench = Bench(tmp / "books", tmp / "data", catalog, EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
-    bench.build(on_progress=lambda _: time.sleep(delay))
-
-
-@pytest.mark.parametrize("seed", range(int(os.environ.get("KALM_TEST_KILLS", "4"))))
-def test_a_build_killed_at_a_random_moment_is_healed_by_running_again(bench, tmp_path, seed):
-    dice = random.Random(seed)
-    bench.write("steady.txt", "steady honey")
-    bench.write("doomed.txt", "doomed honey")
-    bench.build()
-    for n in range(12):
-        bench.write(f"new-{n}.txt", f"new honey number {n}")
-    (bench.root / "doomed.txt").unlink()
-    spawn = multiprocessing.get_context("spawn")
-    victim = spawn.Process(target=_build_in_another_process, args=(tmp_path, 0.02))
-    victim.start()
-    victim.join(timeout=dice.uniform(0.8, 3.0))
-    if victim.is_alive():
-        os.kill(victim.pid, signal.SIGKILL)
-    victim.join()
-    before, after = {"steady.txt", "doomed.txt"}, {"steady.txt", *(f"new-{n}.txt" for n in range(12))}
-    assert found(bench, "honey") in (before, after), "a search saw half a build"
-    bench.build()
-    assert found(bench, "honey") == after == indexed_uris(bench)
-    live = bench.catalog.live_number("books")
-    store = bench.engine.open("books", live)
-    assert store.count() == bench.catalog.generation("books", live).chunks == 13
-    store.close()
-    assert bench.catalog.unsealed("books") == []
-
-
-def test_two_builds_of_one_corpus_do_not_run_at_once(bench):
-    bench.write("bees.txt", "Bees make honey.")
-    with pytest.raises(AppError, match="Another build of books is running"):
-        bench.build(on_progress=lambda _: bench.build())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.plan import FoundFile, find_files, plan
+from indexer.plan import FoundFile, find_files, may_have_moved, plan
 from indexer.records import Corpus, FileState
 
 
@@ -23,6 +23,7 @@ def test_every_kind_of_change_in_one_plan():
     known = {"same": state(), "grown": state(), "touched": state(), "gone": state(), "broken": state(error="why")}
     now = {"same": found(), "grown": found(size=2), "touched": found(mtime=2), "new": found(size=5), "broken": found()}
     result = plan(known, now)
+    assert (result.add, result.update, result.move) == (("new",), ("grown", "touched"), ())
     assert result.look == ("grown", "new", "touched")
     assert result.gone == ("gone",)
     assert result.unchanged == ("broken", "same")
@@ -42,6 +43,28 @@ def test_a_plan_partitions_the_files(known, now):
     assert all(known[uri] == now[uri] for uri in result.unchanged)
     assert all(known.get(uri) != now[uri] for uri in result.look)
     assert result.is_empty == (known == now)
+
+
+DIGESTS = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["", "x", "y"]))
+
+
+@given(known=DIGESTS, now=DIGESTS)
+def test_a_move_is_a_new_file_with_the_content_of_one_that_is_gone(known, now):
+    before = {uri: FileState(1, 1, digest) for uri, digest in known.items()}
+    result = plan(before, {uri: found() for uri in now}, now)
+    gone, new = known.keys() - now.keys(), now.keys() - known.keys()
+    assert {move.before for move in result.move} <= gone
+    assert sorted([*result.add, *(move.now for move in result.move)]) == sorted(new)
+    assert sorted([*result.delete, *(move.before for move in result.move)]) == sorted(gone) == list(result.gone)
+    assert all(known[move.before] == now[move.now] != "" for move in result.move)
+    left = {known[uri] for uri in result.delete} & {now[uri] for uri in result.add}
+    assert left <= {""}, "a pair was missed"
+
+
+def test_only_files_of_the_size_of_a_vanished_one_may_have_moved():
+    known = {"gone": state(size=5), "same": state(size=7)}
+    now = {"same": found(size=7), "five": found(size=5), "seven": found(size=7)}
+    assert may_have_moved(known, now) == ["five"]
 
 
 def names(root, include=()):

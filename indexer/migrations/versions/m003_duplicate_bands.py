@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "m010"
-down_revision = "m001"
+revision = "m003"
+down_revision = "m002"
 branch_labels = None
 depends_on = None
 

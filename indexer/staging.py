@@ -1,0 +1,171 @@
+"""What a build enters in the catalog before it is live, as steps of a transaction that the caller holds open.
+
+At every moment the rows of a generation say what it holds, whether it is finished or not: what a file brought is
+entered, and what it replaced is retired, in the same transaction. So nothing is left to be carried to the end of a
+build, and doing a file again is harmless.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from indexer.duplicate_tables import add_signatures
+from indexer.duplicates import Signature, signature
+from indexer.records import FileOutcome, IndexedDocument, Manifest
+from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow
+
+_Versioned = type[FileRow] | type[DocumentRow]
+_TABLES: tuple[_Versioned, ...] = (FileRow, DocumentRow)
+
+_LISTED = 500
+"""Databases bound the length of a list."""
+
+
+def in_generation(table: _Versioned, number: int) -> ColumnElement[bool]:
+    """Whether a row belongs to a generation."""
+    return and_(table.first <= number, or_(table.retired.is_(None), table.retired > number))
+
+
+def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -> int:
+    """Enter a new generation, and sweep away what others began beyond the live one. Returns its number.
+
+    Args:
+        session: Where a transaction is open that writes.
+        corpus: Its name.
+        manifest: What the generation is made with.
+        base: The generation it extends; with None it starts with nothing.
+    """
+    row = session.get_one(CorpusRow, corpus, with_for_update=True)
+    unfinished = and_(GenerationRow.corpus == corpus, GenerationRow.number > (row.live or 0))
+    for number in session.scalars(select(GenerationRow.number).where(unfinished)):
+        sweep(session, corpus, number)
+    session.execute(delete(GenerationRow).where(unfinished))
+    row.counter += 1
+    now = datetime.now(UTC)
+    session.add(GenerationRow(corpus=corpus, number=row.counter, manifest=asdict(manifest), created=now))
+    if base is None:
+        for table in _TABLES:
+            _retire(session, corpus, row.counter, table, table.corpus == corpus)
+    return row.counter
+
+
+def sweep(session: Session, corpus: str, number: int) -> None:
+    """Undo everything that was entered for a generation that is not live."""
+    for table in _TABLES:
+        session.execute(delete(table).where(table.corpus == corpus, table.first == number))
+        retired_here = and_(table.corpus == corpus, table.retired == number)
+        session.execute(update(table).where(retired_here).values(retired=None))
+
+
+def stage(
+    session: Session,
+    corpus: str,
+    number: int,
+    base: int | None,
+    uri: str,
+    outcome: FileOutcome,
+    signatures: Sequence[Signature | None] | None = None,
+) -> None:
+    """Enter what came of a file; once or again, the result is the same.
+
+    Args:
+        session: Where a transaction is open that writes.
+        corpus: Its name.
+        number: The generation.
+        base: The generation it extends, if any.
+        uri: The file.
+        outcome: What came of it.
+        signatures: Those of its documents, made before the database was locked; None makes them here.
+    """
+    if outcome.state is None:
+        return
+    _restore(session, corpus, number, base, uri)
+    _retire(session, corpus, number, FileRow, FileRow.uri == uri)
+    gone = sorted({*outcome.removed, *(document.id for document in outcome.documents)})
+    for start in range(0, len(gone), _LISTED):
+        listed = gone[start : start + _LISTED]
+        _retire(session, corpus, number, DocumentRow, DocumentRow.document_id.in_(listed))
+    session.add(FileRow(corpus=corpus, uri=uri, first=number, retired=None, **asdict(outcome.state)))
+    rows = [_document_row(corpus, number, document) for document in outcome.documents]
+    session.add_all(rows)
+    if signatures is None:
+        signatures = [signature(row.text) for row in rows]
+    add_signatures(session, rows, signatures)
+
+
+def remove(session: Session, corpus: str, number: int, uri: str) -> int:
+    """Take a file out with its documents. Returns how many there were."""
+    for table in _TABLES:
+        _retire(session, corpus, number, table, table.uri == uri)
+    mine = and_(DocumentRow.corpus == corpus, DocumentRow.uri == uri, DocumentRow.retired == number)
+    return session.scalar(select(func.count()).select_from(DocumentRow).where(mine)) or 0
+
+
+def seal(session: Session, corpus: str, number: int, chunks: int) -> None:
+    """Note that a generation is written and complete; it is not live yet.
+
+    Args:
+        session: Where a transaction is open that writes.
+        corpus: Its name.
+        number: The generation.
+        chunks: Passages in the store, as counted there.
+    """
+    generation = session.get_one(GenerationRow, (corpus, number))
+    generation.sealed, generation.chunks = True, chunks
+    held = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+    generation.documents = session.scalar(select(func.count()).select_from(DocumentRow).where(held)) or 0
+
+
+def unseal(session: Session, corpus: str, number: int) -> None:
+    """Note that a generation is to hold more than was written."""
+    session.get_one(GenerationRow, (corpus, number)).sealed = False
+
+
+def make_live(session: Session, corpus: str, number: int) -> None:
+    """Flip the one row that decides what is searched; the generation has to be sealed.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not session.get_one(GenerationRow, (corpus, number)).sealed:
+        raise ValueError(f"generation {number} of {corpus} is not sealed")
+    session.get_one(CorpusRow, corpus).live = number
+
+
+def _restore(session: Session, corpus: str, number: int, base: int | None, uri: str) -> None:
+    """Undo what an earlier look at the file entered for this generation."""
+    for table in _TABLES:
+        mine = and_(table.corpus == corpus, table.uri == uri)
+        session.execute(delete(table).where(mine, table.first == number))
+        if base is not None:  # where there is none, everything is retired from the beginning
+            session.execute(update(table).where(mine, table.retired == number).values(retired=None))
+
+
+def _retire(session: Session, corpus: str, number: int, table: _Versioned, which: ColumnElement[bool]) -> None:
+    """End rows that were made before this generation."""
+    earlier = and_(table.corpus == corpus, table.first < number, table.retired.is_(None))
+    session.execute(update(table).where(earlier, which).values(retired=number))
+
+
+def _document_row(corpus: str, number: int, indexed: IndexedDocument) -> DocumentRow:
+    document = indexed.document
+    return DocumentRow(
+        corpus=corpus,
+        document_id=indexed.id,
+        uri=document.uri,
+        key=document.key,
+        title=document.title,
+        text=document.text,
+        sections=[[section.start, section.end, section.page, *section.headings] for section in document.sections],
+        file_type=document.file_type,
+        language=document.language,
+        details=dict(document.metadata),
+        digest=indexed.digest,
+        chunks=[[chunk.id, chunk.start, chunk.end] for chunk in indexed.chunks],
+        first=number,
+        retired=None,
+    )

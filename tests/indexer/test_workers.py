@@ -1,0 +1,267 @@
+"""Builds by real processes: shared, killed at any moment, paused; running again heals, nothing is lost or doubled."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from indexer.jobs import JobError
+from indexer.pipeline import BuildRefused, cancel
+from indexer.records import RunState
+from indexer.search import Mode, SearchRequest
+
+SPAWN = multiprocessing.get_context("spawn")
+KILLS = int(os.environ.get("KALM_TEST_KILLS", "5"))
+
+
+def found(bench, query="honey"):
+    """The files that a search finds, all its pages together."""
+    pages = (bench.searcher.search(SearchRequest("books", query, Mode.KEYWORD, page, 50)) for page in range(1, 5))
+    return {result.uri for page in pages for result in page.results}
+
+
+def check_whole(bench, uris):
+    """Search, catalog and store say the same, and each document is there once."""
+    live = bench.catalog.live_number("books")
+    assert found(bench) == uris
+    assert {
+        uri for uri in bench.catalog.files("books", live) if bench.catalog.known_documents("books", live, uri)
+    } == uris
+    store = bench.engine.open("books", live)
+    assert store.count() == bench.catalog.generation("books", live).chunks == len(uris)
+    store.close()
+    assert bench.parts().jobs.abandoned("books") == []
+    assert bench.parts().jobs.active("books") is None
+
+
+def _work(tmp, run, reports):
+    """Be a worker in a process of its own, that tells of every step it takes."""
+    sys.path.insert(0, os.path.dirname(__file__))
+    from conftest import Bench, HashEncoder
+
+    from indexer.catalog import Catalog
+    from indexer.edge_store import EdgeEngine
+
+    catalog = Catalog(f"sqlite:///{tmp}/data/catalog.sqlite")
+    bench = Bench(tmp / "books", tmp / "data", catalog, EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
+    reports.send_bytes(b"ready")
+    reports.recv_bytes()
+
+    def tell(progress):
+        reports.send_bytes(progress.stage.encode())
+        time.sleep(0.005)  # so that a kill can fall between any two steps
+
+    bench.parts().work(run, on_progress=tell)
+    reports.send_bytes(b"encoded %d" % len(bench.encoder.encoded))
+
+
+class Worker:
+    """A worker process, at the other end of a pipe."""
+
+    def __init__(self, tmp, run):
+        self.encoded = 0  # passages, as it says at its end
+        self.pipe, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=_work, args=(tmp, run, theirs))
+        self.process.start()
+        theirs.close()
+        assert self.pipe.recv_bytes() == b"ready"
+
+    def begin(self):
+        self.pipe.send_bytes(b"go")
+
+    def wait_for(self, reports, stage=b""):
+        """Take so many reports, or those until it ends; reports of other stages are not counted."""
+        while reports:
+            try:
+                report = self.pipe.recv_bytes()
+            except EOFError:
+                return
+            reports -= report.startswith(stage)
+            if report.startswith(b"encoded"):
+                self.encoded = int(report.split()[1])
+
+    def kill(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+    def join(self):
+        self.wait_for(sys.maxsize)
+        self.process.join()
+
+
+@contextmanager
+def started(*workers):
+    try:
+        for worker in workers:
+            worker.begin()
+        yield
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path, seed):
+    dice = random.Random(seed)
+    bench.write("steady.txt", "steady honey")
+    bench.write("doomed.txt", "doomed honey")
+    bench.build()
+    bench.encoder.encoded.clear()
+    new = {f"new-{n}.txt" for n in range(12)}
+    for uri in new:
+        bench.write(uri, f"honey of {uri}")
+    (bench.root / "doomed.txt").unlink()
+    run = bench.submit()
+    stage, most = dice.choice([(b"embedding", 24), (b"embedding", 24), (b"writing", 3), (b"optimizing", 1)])
+    victim = Worker(tmp_path, run.id)
+    with started(victim):
+        victim.wait_for(dice.randint(1, most), stage)
+        time.sleep(dice.uniform(0, 0.02))
+        victim.kill()
+    assert found(bench) in ({"steady.txt", "doomed.txt"}, {"steady.txt", *new}), "a search saw half a build"
+    done = bench.parts().jobs.run(run.id).documents
+    bench.build()
+    assert len(bench.encoder.encoded) <= len(new) - done, "something was read again"
+    check_whole(bench, {"steady.txt", *new})
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["together", "one killed"])
+def test_two_workers_share_a_run(bench, tmp_path, is_killed):
+    uris = {f"{n}.txt" for n in range(100)}
+    for uri in uris:
+        bench.write(uri, f"honey of {uri}")
+    run = bench.submit()
+    first, second = Worker(tmp_path, run.id), Worker(tmp_path, run.id)
+    with started(first, second):
+        if is_killed:
+            first.wait_for(3)
+            first.kill()
+        for worker in (second, first):
+            worker.join()
+    if not is_killed:
+        assert min(first.encoded, second.encoded) > 0
+        assert first.encoded + second.encoded == len(uris), "something was read twice"
+    check_whole(bench, uris)
+
+
+# In one process
+
+
+def test_a_run_that_is_paused_half_way_goes_on_when_it_is_resumed(bench):
+    for n in range(5):
+        bench.write(f"{n}.txt", f"honey {n}")
+    parts, run = bench.parts(), bench.submit()
+
+    def pause(progress):
+        if progress.files_done == 2:
+            parts.jobs.pause(run.id)
+
+    paused = parts.work(run.id, on_progress=pause)
+    assert (paused.state, bench.catalog.live_number("books")) == (RunState.PAUSED, None)
+    assert parts.leases.owners(run.id) == set()
+    parts.jobs.resume(run.id)
+    assert parts.work(run.id, on_progress=lambda _: None).state is RunState.DONE
+    check_whole(bench, {f"{n}.txt" for n in range(5)})
+
+
+def test_a_worker_that_is_told_to_end_lets_go_and_nothing_is_held_against_the_files(bench):
+    bench.write("a.txt", "honey")
+    parts, run = bench.parts(), bench.submit()
+
+    def end(progress):
+        raise SystemExit(0)
+
+    with pytest.raises(SystemExit):
+        parts.work(run.id, on_progress=end)
+    assert parts.leases.owners(run.id) == set()
+    (task,) = parts.leases.lease(run.id, "next", files=1, size_bytes=100)
+    assert task.attempts == 1
+
+
+def test_a_worker_that_does_not_wait_leaves_what_others_hold(bench):
+    bench.write("a.txt", "honey")
+    parts, run = bench.parts(), bench.submit()
+    parts.leases.lease(run.id, "other", files=1, size_bytes=100)
+    assert parts.work(run.id, on_progress=lambda _: None, wait=False).state is RunState.RUNNING
+    parts.leases.release(run.id, "other")
+    assert parts.work(run.id, on_progress=lambda _: None, wait=False).state is RunState.DONE
+
+
+@pytest.mark.parametrize("stage", ["embedding", "writing", "optimizing"])
+def test_a_run_can_be_cancelled_at_every_stage(bench, stage):
+    bench.write("a.txt", "honey")
+    bench.build()
+    bench.write("b.txt", "more honey")
+    parts, run = bench.parts(), bench.submit()
+
+    def end(progress):
+        if progress.stage == stage:
+            cancel(run.id, parts.jobs, parts.leases, parts.engine, parts.lock_folder)
+
+    assert parts.work(run.id, on_progress=end).state is RunState.CANCELLED
+    assert len(list((bench.data / "indexes" / "books").glob("generation-*"))) == 1
+    assert found(bench) == {"a.txt"}
+    bench.build()
+    check_whole(bench, {"a.txt", "b.txt"})
+
+
+def test_files_are_read_as_they_are_when_their_turn_comes(bench):
+    bench.write("gone.txt", "honey")
+    bench.write("changed.txt", "honey")
+    run = bench.submit()
+    (bench.root / "gone.txt").unlink()
+    bench.write("changed.txt", "honey and wax")
+    bench.write("new.txt", "honey")
+    parts = bench.parts()
+    report = parts.report(parts.work(run.id, on_progress=lambda _: None))
+    assert report.failed.keys() == {"gone.txt"}
+    assert "gone since the build was planned" in report.failed["gone.txt"]
+    check_whole(bench, {"changed.txt"})
+    assert found(bench, "wax") == {"changed.txt"}
+    bench.build()
+    check_whole(bench, {"changed.txt", "new.txt"})
+
+
+def test_a_run_of_other_parts_is_not_worked_on(bench):
+    bench.write("a.txt", "honey")
+    run = bench.submit()
+    bench.encoder.fingerprint = "f" * 16
+    with pytest.raises(BuildRefused, match="fingerprint was 0123456789abcdef and is f+"):
+        bench.parts().work(run.id, on_progress=lambda _: None)
+    assert bench.parts().jobs.run(run.id).state is RunState.QUEUED
+
+
+def test_vectors_that_the_cache_has_dropped_are_encoded_again(bench):
+    bench.write("a.txt", "honey")
+    parts, run = bench.parts(), bench.submit()
+
+    def drop(progress):
+        if progress.stage == "writing":
+            with sqlite3.connect(bench.data / "vectors.sqlite") as cache:
+                cache.execute("DELETE FROM vectors")
+            cache.close()
+
+    assert parts.work(run.id, on_progress=drop).state is RunState.DONE
+    check_whole(bench, {"a.txt"})
+
+
+def test_a_name_that_is_not_utf8_is_read_where_it_is(bench):
+    with open(os.fsencode(bench.root) + b"/\xff.txt", "w") as file:
+        file.write("honey")
+    assert bench.build().failed == {}
+    check_whole(bench, {"\N{REPLACEMENT CHARACTER}.txt"})
+
+
+def test_a_corpus_removed_during_its_build_ends_it_in_one_sentence(bench):
+    bench.write("a.txt", "honey")
+    run = bench.submit()
+    with pytest.raises(JobError, match=f"There is no run {run.id}"):
+        bench.parts().work(run.id, on_progress=lambda _: bench.catalog.remove_corpus("books"))
