@@ -13,11 +13,13 @@ from embedder.cache import VectorCache
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
+from indexer.gate import Gate
 from indexer.jobs import Jobs
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
 from indexer.store import VectorEngine
+from indexer.versions import Versions
 
 
 class Services:
@@ -75,6 +77,11 @@ class Services:
     def migrator(self) -> Migrator:
         """Moves between engines."""
         return Migrator(self.catalog, self.jobs, self.engine, self._lock_folder)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Versions of indexes."""
+        return Versions(self.catalog, self.engine, Gate(self.catalog, self.engine, self.encoders.of, self.lexical))
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -136,14 +136,7 @@ class Catalog:
             row = session.get(GenerationRow, (corpus, number))
             if row is None:
                 raise CatalogError(f"The corpus {corpus} has no generation {number}; run kalm index build {corpus}.")
-            return Generation(
-                number=row.number,
-                manifest=Manifest(**row.manifest),
-                sealed=row.sealed,
-                documents=row.documents,
-                chunks=row.chunks,
-                created=aware(row.created),
-            )
+            return _generation(row)
 
     def files(self, corpus: str, number: int | None) -> dict[str, FileState]:
         """Files of a generation by uri, failed ones among them; none where there is no generation."""
@@ -244,6 +237,34 @@ class Catalog:
             staging.seal(session, corpus, number, chunks)
             staging.make_live(session, corpus, number)
 
+    def generations(self, corpus: str) -> list[Generation]:
+        """All generations of a corpus that are finished, newest first."""
+        mine = and_(GenerationRow.corpus == corpus, GenerationRow.sealed)
+        with self.database.reading() as session:
+            return [
+                _generation(row)
+                for row in session.scalars(select(GenerationRow).where(mine).order_by(GenerationRow.number.desc()))
+            ]
+
+    def put_in_use(self, corpus: str, number: int) -> None:
+        """Search another finished generation from now on, an earlier or a later one.
+
+        Raises:
+            CatalogError: If it is not there, or not finished.
+        """
+        with self.database.writing() as session:
+            row = session.get(GenerationRow, (corpus, number))
+            if row is None or not row.sealed:
+                raise CatalogError(
+                    f"The corpus {corpus} has no finished version {number}; see kalm index versions {corpus}."
+                )
+            staging.make_live(session, corpus, number)
+
+    def discard(self, corpus: str, number: int) -> None:
+        """Undo what was entered for a generation beyond the live one; its store is the caller's to drop."""
+        with self.database.writing() as session:
+            staging.sweep(session, corpus, number)
+
     def prune(self, corpus: str, keep: int) -> list[int]:
         """Forget all but the newest ``keep`` generations, and rows only the others had. Returns their numbers."""
         mine = GenerationRow.corpus == corpus
@@ -254,6 +275,17 @@ class Catalog:
             for table in (FileRow, DocumentRow):
                 session.execute(delete(table).where(table.corpus == corpus, table.retired <= oldest))
             return dropped
+
+
+def _generation(row: GenerationRow) -> Generation:
+    return Generation(
+        number=row.number,
+        manifest=Manifest(**row.manifest),
+        sealed=row.sealed,
+        documents=row.documents,
+        chunks=row.chunks,
+        created=aware(row.created),
+    )
 
 
 def _indexed(row: DocumentRow) -> IndexedDocument:

@@ -245,7 +245,8 @@ def _request(query: Query) -> edge.QueryRequest | None:
         nearest = edge.Query.Nearest(terms, using=_LEXICAL)
     else:
         return None
-    return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True)
+    parameters = edge.SearchParams(exact=query.exact)
+    return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True, params=parameters)
 
 
 def _filter(query: Query) -> edge.Filter | None:

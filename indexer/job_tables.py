@@ -10,7 +10,7 @@ from indexer.tables import Base
 
 
 class RunRow(Base):
-    """A build. ``owner`` holds the lease on writing the store, once all files are read."""
+    """A build; a ``held`` one does not go live by itself. ``owner`` writes the store, once all files are read."""
 
     __tablename__ = "runs"
     __table_args__ = {"sqlite_autoincrement": True}
@@ -18,6 +18,7 @@ class RunRow(Base):
     corpus: Mapped[str] = mapped_column(ForeignKey("corpora.name", ondelete="CASCADE"))
     generation: Mapped[int]
     base: Mapped[int | None]
+    held: Mapped[bool] = mapped_column(default=False)
     manifest: Mapped[dict[str, Any]]
     state: Mapped[str]
     error: Mapped[str] = mapped_column(default="")

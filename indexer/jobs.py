@@ -48,7 +48,14 @@ class Jobs:
         self._clock = clock
 
     def submit(
-        self, corpus: str, files: Sequence[PlannedFile], manifest: Manifest, base: int | None, *, by: str
+        self,
+        corpus: str,
+        files: Sequence[PlannedFile],
+        manifest: Manifest,
+        base: int | None,
+        *,
+        by: str,
+        held: bool = False,
     ) -> Run:
         """Write a plan down and reserve its generation; if the corpus has a run that is not over, that one it is.
 
@@ -58,6 +65,10 @@ class Jobs:
             manifest: What the generation is to be made with.
             base: The generation to extend, or None to start from nothing.
             by: Who asks.
+            held: Whether the generation is to wait beside the live one when it is finished.
+
+        Raises:
+            VersionWaits: If a finished generation waits already: another one would sweep it away.
         """
         with self._database.writing() as session:
             found = _active(session, corpus)
@@ -73,6 +84,7 @@ class Jobs:
                 generation=number,
                 base=base,
                 manifest=asdict(manifest),
+                held=held,
                 state=RunState.QUEUED,
                 by=by,
                 created=datetime.now(UTC),
@@ -200,13 +212,14 @@ class Jobs:
         return None
 
     def abandoned(self, corpus: str) -> list[int]:
-        """Numbers of generations that are not live, nor will be: their runs were cancelled."""
+        """Numbers of generations that are not live, nor will be: their runs were cancelled, or they were discarded."""
         with self._database.reading() as session:
             active = _active(session, corpus)
             live = session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus)) or 0
             query = select(GenerationRow.number).where(
                 GenerationRow.corpus == corpus,
                 GenerationRow.number > live,
+                GenerationRow.sealed.is_(False),
                 GenerationRow.number != (active.generation if active else 0),
             )
             return list(session.scalars(query))
@@ -244,6 +257,7 @@ def run_value(row: RunRow) -> Run:
         corpus=row.corpus,
         generation=row.generation,
         base=row.base,
+        held=bool(row.held),
         manifest=Manifest(**row.manifest),
         state=RunState(row.state),
         error=row.error,

@@ -174,7 +174,7 @@ class Leases:
             staging.seal(session, run.corpus, run.generation, chunks)
 
     def finish(self, number: int, owner: str) -> Run:
-        """Make a run's sealed generation live and the run done, both or neither.
+        """Make a run's sealed generation live, unless it is to wait, and the run done, both or neither.
 
         Raises:
             LeaseLost: If the lease was taken over, or the run is not wanted any more.
@@ -182,7 +182,8 @@ class Leases:
         with self._database.writing() as session:
             run = _written_by(locked_row(session, number), owner)
             run.seconds += max(0.0, self._clock() - run.touched)  # all of it: building a graph leaves no time for beats
-            staging.make_live(session, run.corpus, run.generation)
+            if not run.held:
+                staging.make_live(session, run.corpus, run.generation)
             end(session, run, RunState.DONE)
             return run_value(run)
 

@@ -109,7 +109,16 @@ class Builder:
     lock_folder: Path
     reader: ReaderProcess | None = None
 
-    def submit(self, corpus: Corpus, plan: Plan, found: Mapping[str, FoundFile], *, fresh: bool, by: str) -> Run:
+    def submit(
+        self,
+        corpus: Corpus,
+        plan: Plan,
+        found: Mapping[str, FoundFile],
+        *,
+        fresh: bool,
+        by: str,
+        held: bool = False,
+    ) -> Run:
         """Write a plan down as a run; if the corpus has one that is not over, that one it is.
 
         Args:
@@ -118,8 +127,10 @@ class Builder:
             found: The files on disk.
             fresh: Start from nothing instead of from a copy of the live generation.
             by: Who asks.
+            held: Whether what is built waits beside the live generation.
 
         Raises:
+            VersionWaits: If another one waits already.
             BuildRefused: If the live generation was made with other parts.
         """
         base = None if fresh else corpus.live
@@ -127,7 +138,7 @@ class Builder:
             _check_manifest(corpus.name, self.catalog.generation(corpus.name, base).manifest, self.manifest())
         for abandoned in self.jobs.abandoned(corpus.name):
             self.engine.drop(corpus.name, abandoned)
-        return self.jobs.submit(corpus.name, _files(corpus, plan, found), self.manifest(), base, by=by)
+        return self.jobs.submit(corpus.name, _files(corpus, plan, found), self.manifest(), base, by=by, held=held)
 
     def work(self, number: int, *, on_progress: Callable[[Progress], None], wait: bool = True) -> Run:
         """Work on a run, beside others who may do so.
@@ -256,6 +267,8 @@ class _Worker:
                 self.parts.leases.finish(self.number, self.owner)
         except AlreadyLocked:
             return False
+        if run.held:
+            return True
         self.parts.engine.publish(run.corpus, run.generation)
         for old in self.parts.catalog.prune(run.corpus, keep=KEPT_GENERATIONS):
             self.parts.engine.drop(run.corpus, old)

@@ -211,6 +211,7 @@ class Run:
     Attributes:
         generation: Number of the generation it makes.
         base: The generation that is extended, or None to start from nothing.
+        held: Whether what it makes waits beside the live generation instead of going live.
         error: Why it failed, or empty.
         by: Who asked for it.
         finished: When it ended in whatever way; None while it goes on.
@@ -241,6 +242,7 @@ class Run:
     chunks: int
     encoded: int
     seconds: float
+    held: bool = False
 
     @property
     def is_workable(self) -> bool:

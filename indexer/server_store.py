@@ -353,7 +353,12 @@ def _request(query: Query) -> models.QueryRequest | None:
     else:
         return None
     return models.QueryRequest(
-        query=asked, using=name, filter=_filter(query), params=_SEARCHED, limit=query.limit, with_payload=True
+        query=asked,
+        using=name,
+        filter=_filter(query),
+        params=models.SearchParams(exact=True) if query.exact else _SEARCHED,
+        limit=query.limit,
+        with_payload=True,
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from embedder.errors import AppError
 from indexer.duplicate_tables import add_signatures
 from indexer.duplicates import Signature, signature
 from indexer.records import FileOutcome, IndexedDocument, Manifest
@@ -20,6 +21,11 @@ from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow
 
 _Versioned = type[FileRow] | type[DocumentRow]
 _TABLES: tuple[_Versioned, ...] = (FileRow, DocumentRow)
+
+
+class VersionWaits(AppError):
+    """A finished generation beside the live one, which another one would sweep away."""
+
 
 _LISTED = 500
 """Databases bound the length of a list."""
@@ -38,9 +44,18 @@ def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -
         corpus: Its name.
         manifest: What the generation is made with.
         base: The generation it extends; with None it starts with nothing.
+
+    Raises:
+        VersionWaits: If one of those is finished and only waits to be put in use.
     """
     row = session.get_one(CorpusRow, corpus, with_for_update=True)
     unfinished = and_(GenerationRow.corpus == corpus, GenerationRow.number > (row.live or 0))
+    waiting = session.scalar(select(func.max(GenerationRow.number)).where(unfinished, GenerationRow.sealed))
+    if waiting is not None:
+        raise VersionWaits(
+            f"Version {waiting} of {corpus} is finished and not in use; put it in use with kalm index swap {corpus}, "
+            f"or discard it with kalm index discard {corpus}."
+        )
     for number in session.scalars(select(GenerationRow.number).where(unfinished)):
         sweep(session, corpus, number)
     session.execute(delete(GenerationRow).where(unfinished))
@@ -55,6 +70,9 @@ def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -
 
 def sweep(session: Session, corpus: str, number: int) -> None:
     """Undo everything that was entered for a generation that is not live."""
+    generation = session.get(GenerationRow, (corpus, number))
+    if generation is not None:
+        generation.sealed = False
     for table in _TABLES:
         session.execute(delete(table).where(table.corpus == corpus, table.first == number))
         retired_here = and_(table.corpus == corpus, table.retired == number)

@@ -58,6 +58,7 @@ class Query:
         only: Allowed values by field of ``FILTERABLE``; fields that are not named are free.
         after: First allowed day; a document without a date is then left out.
         before: The day after the last allowed one, likewise.
+        exact: Whether every passage is compared instead of following the graph, to measure what the graph misses.
     """
 
     limit: int
@@ -66,6 +67,7 @@ class Query:
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
     after: date | None = None
     before: date | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

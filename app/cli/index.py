@@ -11,6 +11,7 @@ from rich.table import Table
 from app.bootstrap import services
 from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
+from app.cli.versions import check, discard, rebuild, rollback, swap, versions
 from app.services.indexing import UpToDate
 from app.services.outlook import Outlook
 from indexer.pipeline import BuildReport
@@ -18,6 +19,8 @@ from indexer.records import Run
 
 commands = typer.Typer(help="Build indexes and look at them.", no_args_is_help=True)
 commands.command()(migrate)
+for command in (rebuild, versions, check, swap, rollback, discard):
+    commands.command()(command)
 
 _SHARES = {
     "add": "add",

@@ -81,7 +81,19 @@ class IndexService:
         later = self.build(name, on_progress=on_progress)  # what has changed since that run was planned
         return report if isinstance(later, UpToDate) else _both(report, later)
 
-    def submit(self, name: str, *, fresh: bool = False) -> Run | UpToDate:
+    def rebuild(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
+        """Build a version from nothing with the model configured now, which then waits beside the one in use.
+
+        Raises:
+            CatalogError: As ``build`` does.
+            BuildRefused: As ``build`` does.
+            VersionWaits: If one waits already.
+        """
+        submitted = self.submit(name, fresh=True, held=True)
+        assert isinstance(submitted, Run)  # noqa: S101 - a build from nothing is never up to date
+        return self._work(submitted, on_progress)
+
+    def submit(self, name: str, *, fresh: bool = False, held: bool = False) -> Run | UpToDate:
         """Plan a build as a run for workers; one that is there already and fits is that run.
 
         Raises:
@@ -89,7 +101,7 @@ class IndexService:
             BuildRefused: As ``build`` does.
         """
         corpus = self._catalog.corpus(name)
-        run = self._joinable(corpus, fresh)
+        run = self._joinable(corpus, fresh, held)
         if run is not None:
             return run
         found = _find_files(corpus)
@@ -104,7 +116,7 @@ class IndexService:
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
         with self._parts(manifest) as parts:
-            return parts.submit(corpus, todo, found, fresh=fresh, by=_whoami())
+            return parts.submit(corpus, todo, found, fresh=fresh, by=_whoami(), held=held)
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -202,7 +214,7 @@ class IndexService:
                 )
             return parts.report(done)
 
-    def _joinable(self, corpus: Corpus, fresh: bool) -> Run | None:
+    def _joinable(self, corpus: Corpus, fresh: bool, held: bool = False) -> Run | None:
         """The run of a corpus that a build can go on with; one that does not fit any more is cancelled."""
         run = self._jobs.active(corpus.name)
         if run is None:
@@ -212,7 +224,7 @@ class IndexService:
                 f"The build of {corpus.name} is paused (run {run.id}); let it go on with kalm jobs resume {run.id}, "
                 f"or end it with kalm jobs cancel {run.id}."
             )
-        if run.state is not RunState.CANCELLING and self._fits(run, corpus, fresh):
+        if run.state is not RunState.CANCELLING and run.held == held and self._fits(run, corpus, fresh):
             return self._jobs.resume(run.id)
         free_what_the_dead_hold(workers_folder(self._lock_folder), self._leases, run.id)
         if self._leases.owners(run.id):

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("corpus", sa.String, sa.ForeignKey("corpora.name", ondelete="CASCADE"), nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("base", sa.Integer),
+        sa.Column("held", sa.Boolean, nullable=False),
         sa.Column("manifest", sa.JSON, nullable=False),
         sa.Column("state", sa.String, nullable=False),
         sa.Column("error", sa.String, nullable=False),

@@ -1,0 +1,63 @@
+"""Versions of an index from the command line: rebuilt, checked, put in use, gone back from."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def shelf(cli, write):
+    """A folder that is a corpus of the test's own, built."""
+    root = write(cli.folder / "shelf", **{"a.md": "# Apples\n\nApples grow on trees.\n", "b.txt": "Bees make honey.\n"})
+    cli("corpus", "add", "shelf", "shelf")
+    assert cli("index", "build", "shelf").code == 0
+    return root
+
+
+def done(outcome):
+    assert outcome.code == 0, outcome.err
+    return outcome.out
+
+
+def versions(cli):
+    found = json.loads(done(cli("index", "versions", "shelf", "--json")))
+    return [(each["is_live"], each["waits"], each["generation"]["documents"]) for each in found]
+
+
+def test_a_version_is_rebuilt_checked_and_put_in_use(cli, shelf):
+    (shelf / "c.txt").write_text("Cats sleep.\n")
+    (cli.folder / "golden.jsonl").write_text(json.dumps({"query": "honey", "uri": "b.txt"}))
+    shown = done(cli("index", "rebuild", "shelf", "--golden", "golden.jsonl"))
+    assert "3 documents, 3 passages" in shown
+    assert "is in use; kalm index rollback shelf goes back" in shown
+    assert versions(cli) == [(True, False, 3), (False, False, 2)]
+    assert "in use again" in done(cli("index", "rollback", "shelf"))
+    assert versions(cli) == [(False, True, 3), (True, False, 2)]
+    assert "kept" not in done(cli("index", "versions", "shelf"))
+
+
+def test_what_is_held_waits_and_fails_its_checks_in_the_open(cli, shelf):
+    (shelf / "b.txt").unlink()
+    shown = done(cli("index", "rebuild", "shelf", "--hold"))
+    assert "passed: passages: 1 of 1 passages are there." in shown
+    assert "FAILED: documents: 1 documents, 2 in the version in use." in shown
+    refused = cli("index", "swap", "shelf")
+    assert refused.code == 1
+    assert "was not put in use (documents:" in refused.err
+    assert "kalm index discard shelf" in cli("index", "build", "shelf").err
+    done(cli("index", "swap", "shelf", "--force"))
+    assert versions(cli)[0] == (True, False, 1)
+
+
+def test_a_worker_builds_a_version_that_waits(cli, shelf):
+    assert "kalm index swap shelf" in done(cli("index", "rebuild", "shelf", "--detach"))
+    done(cli("worker", "--once"))
+    assert versions(cli) == [(False, True, 2), (True, False, 2)]
+    assert "passed: recall" in done(cli("index", "check", "shelf"))
+    assert "is removed" in done(cli("index", "discard", "shelf"))
+    assert versions(cli) == [(True, False, 2)]
+
+
+@pytest.mark.parametrize("command", ["swap", "check", "discard"])
+def test_where_nothing_waits_one_sentence_says_so(cli, shelf, command):
+    assert "kalm index rebuild shelf builds one" in cli("index", command, "shelf").err
