@@ -10,7 +10,9 @@ from app.services.indexing import IndexService
 from app.services.searching import SearchService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
+from indexer.backup import BackupReport, make_backup
 from indexer.catalog import Catalog
+from indexer.doctor import Doctor
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
 from indexer.gate import Gate
@@ -82,6 +84,15 @@ class Services:
     def versions(self) -> Versions:
         """Versions of indexes."""
         return Versions(self.catalog, self.engine, Gate(self.catalog, self.engine, self.encoders.of, self.lexical))
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        """Whether everything is as the catalog says."""
+        return Doctor(self.catalog, self.jobs, self.engine, self.encoders.of, self.settings.data_dir)
+
+    def backup(self, target: Path) -> BackupReport:
+        """Write an archive of the catalog and all indexes; raises BackupRefused."""
+        return make_backup(self.catalog, self.settings.data_dir, self._lock_folder, target)
 
     @cached_property
     def jobs(self) -> Jobs:

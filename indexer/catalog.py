@@ -196,6 +196,20 @@ class Catalog:
             if len(page) < _PAGE:
                 return
 
+    def chunk_ids(self, corpus: str, number: int) -> Iterator[tuple[str, str]]:
+        """Every passage that a generation has by the catalog, with the uri of its file."""
+        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+        query = select(DocumentRow.id, DocumentRow.uri, DocumentRow.chunks).where(mine).order_by(DocumentRow.id)
+        last = 0
+        while True:
+            with self.database.reading() as session:
+                rows = session.execute(query.where(DocumentRow.id > last).limit(_PAGE)).all()
+            for _, uri, chunks in rows:
+                yield from ((chunk[0], uri) for chunk in chunks)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].id
+
     def replaced_chunks(self, corpus: str, number: int) -> set[str]:
         """Ids of the passages of documents that a generation replaced or took out."""
         query = select(DocumentRow.chunks).where(DocumentRow.corpus == corpus, DocumentRow.retired == number)

@@ -82,7 +82,7 @@ class Gate:
         """
         made = [] if live is None else [_documents(version, live), self._files(corpus, version, live)]
         with closing(self.engine.named(version.manifest.engine).open(corpus, version.number)) as store:
-            made = [_passages(store, version), *made, _recall(store)]
+            made = [_passages(store, version), *made, recall_check(store)]
             if golden:
                 answered = self._answered(store, version, golden)
                 made.append(self._golden(corpus, live, golden, answered))
@@ -139,7 +139,7 @@ def _documents(version: Generation, live: Generation) -> Check:
     return Check("documents", passed, f"{version.documents:,} documents, {live.documents:,} in the version in use")
 
 
-def _recall(store: VectorStore) -> Check:
+def recall_check(store: VectorStore) -> Check:
     """How many of a passage's nearest the graph finds; ids are hashes, so the first of them are a fair sample."""
     probes = [point.dense for point in islice((point for batch in store.points() for point in batch), _PROBES)]
     if not probes:

@@ -93,6 +93,21 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of its own, which ``copy_to`` can copy."""
+        return self._engine.dialect.name == "sqlite"
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of a file's database as it is at one moment, whoever writes to it meanwhile.
+
+        Args:
+            path: The copy, which must not be there yet.
+        """
+        with self._engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("VACUUM INTO ?", (str(path),))
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One transaction that sees one state of everything."""

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from app.bootstrap import close_services
-from app.cli import bench, corpus, embed, index, jobs, mine, models, search, serve, train, worker
+from app.cli import backup, bench, corpus, doctor, embed, index, jobs, mine, models, search, serve, train, worker
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -28,6 +28,9 @@ application.command()(mine.mine)
 application.command()(models.models)
 application.command()(serve.serve)
 application.command()(worker.worker)
+application.command()(doctor.doctor)
+application.command()(backup.backup)
+application.command()(backup.restore)
 
 
 def main() -> None:

@@ -1,0 +1,35 @@
+"""``kalm backup`` and ``kalm restore``: everything an installation holds, in one verified file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.bootstrap import services
+from app.cli.output import console
+from app.settings import load_settings
+from indexer.backup import BackupReport, restore_backup
+
+
+def backup(target: Annotated[Path, typer.Argument(help="The archive to write, as kalm.tar.gz.")]) -> None:
+    """Write the catalog and all indexes to one archive, and read it back. Searches go on meanwhile.
+
+    Documents are not in it, nor is the vector cache.
+
+    Example: kalm backup kalm-2026-11-21.tar.gz
+    """
+    _tell(f"{target} holds", services().backup(target))
+
+
+def restore(source: Annotated[Path, typer.Argument(help="An archive that kalm backup wrote.")]) -> None:
+    """Bring an archive back into the data folder, which must not hold an installation.
+
+    Example: KALM_DATA_DIR=/srv/kalm kalm restore kalm-2026-11-21.tar.gz
+    """
+    folder = load_settings().data_dir
+    _tell(f"{folder} has again", restore_backup(source, folder))
+
+
+def _tell(what: str, report: BackupReport) -> None:
+    corpora = ", ".join(report.corpora) or "no corpora"
+    console.print(f"{what} {corpora}: {report.files:,} files, {report.bytes / 1e6:,.1f} MB.", soft_wrap=True)

@@ -1,0 +1,137 @@
+"""Is an index what the catalog says it is? Both are read and held against each other, and nothing is changed."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedder.errors import AppError
+from embedder.protocol import TextEncoder
+from indexer.catalog import Catalog
+from indexer.gate import recall_check
+from indexer.jobs import Jobs
+from indexer.plan import find_files, plan
+from indexer.records import Corpus, Generation, Manifest, RunState
+from indexer.store import VectorEngine, VectorStore
+
+_LEAST_FREE_BYTES = 2**30
+_NAMED = 3
+"""Files of a kind that are named; of more only the number is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        subject: What was looked at: a corpus, or the installation.
+        name: Which aspect of it.
+        is_well: Whether all is as it should be.
+        found: What was seen.
+        remedy: What to run, where something is wrong.
+    """
+
+    subject: str
+    name: str
+    is_well: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """Looks at everything an installation keeps.
+
+    Attributes:
+        encoder_for: The encoder a generation was made with; raises an AppError where it is not to be had.
+        data_folder: Where the installation keeps its files.
+    """
+
+    catalog: Catalog
+    jobs: Jobs
+    engine: VectorEngine
+    encoder_for: Callable[[Manifest], TextEncoder]
+    data_folder: Path
+
+    def examine(self, only: str | None = None) -> Iterator[Finding]:
+        """Look at the installation and at every corpus, or at one alone.
+
+        Raises:
+            CatalogError: If there is no such corpus.
+        """
+        corpora = [self.catalog.corpus(only)] if only else self.catalog.corpora()
+        yield self._disk()
+        yield from self._stuck_runs()
+        for corpus in corpora:
+            yield from self._corpus(corpus)
+
+    def _disk(self) -> Finding:
+        free = shutil.disk_usage(self.data_folder).free
+        enough = free >= _LEAST_FREE_BYTES
+        return Finding("installation", "disk", enough, f"{free / 1e9:,.1f} GB are free", "free some space")
+
+    def _stuck_runs(self) -> Iterator[Finding]:
+        for run in self.jobs.runs(limit=100):
+            if run.state is RunState.FAILED:
+                yield Finding(run.corpus, f"run {run.id}", False, run.error, f"kalm jobs resume {run.id}")
+
+    def _corpus(self, corpus: Corpus) -> Iterator[Finding]:
+        name = corpus.name
+        if corpus.live is None:
+            yield Finding(name, "index", False, "it is not built yet", f"kalm index build {name}")
+            return
+        generation = self.catalog.generation(name, corpus.live)
+        yield self._sources(corpus)
+        yield self._failed_files(name, generation)
+        yield self._model(name, generation)
+        try:
+            store = self.engine.named(generation.manifest.engine).open(name, generation.number)
+        except AppError as error:
+            yield Finding(name, "index", False, str(error).removesuffix("."), f"kalm index build {name} --fresh")
+            return
+        with closing(store):
+            yield self._passages(name, generation, store)
+            recall = recall_check(store)
+            yield Finding(name, "recall", recall.passed, recall.found, f"kalm index rebuild {name}")
+
+    def _sources(self, corpus: Corpus) -> Finding:
+        if not corpus.root.exists():
+            return Finding(corpus.name, "sources", False, f"{corpus.root} is not there", "put the folder back")
+        todo = plan(self.catalog.files(corpus.name, corpus.live), find_files(corpus))
+        found = f"{len(todo.look):,} files are new or changed, {len(todo.gone):,} are gone"
+        return Finding(corpus.name, "sources", todo.is_empty, found, f"kalm index build {corpus.name}")
+
+    def _failed_files(self, name: str, generation: Generation) -> Finding:
+        failed = self.catalog.failed_files(name, generation.number)
+        return Finding(
+            name, "files", not failed, f"{len(failed):,} files could not be read", f"kalm index status {name}"
+        )
+
+    def _model(self, name: str, generation: Generation) -> Finding:
+        """Loading a model proves that it attends and pads as it should."""
+        try:
+            encoder = self.encoder_for(generation.manifest)
+        except AppError as error:
+            return Finding(name, "model", False, str(error).removesuffix("."), f"kalm index rebuild {name}")
+        return Finding(name, "model", True, f"{encoder.name} is the one the index was made with")
+
+    def _passages(self, name: str, generation: Generation, store: VectorStore) -> Finding:
+        """Both ways: what the catalog has and the store lacks, and the other way round."""
+        stored = {point.id for batch in store.points() for point in batch}
+        lacking: set[str] = set()
+        known: set[str] = set()
+        for chunk, uri in self.catalog.chunk_ids(name, generation.number):
+            known.add(chunk)
+            if chunk not in stored:
+                lacking.add(uri)
+        extra = len(stored - known)
+        found = f"{len(stored):,} passages are stored, {len(known - stored):,} are missing and {extra:,} too many"
+        if lacking:
+            found += f" (of {_some(sorted(lacking))})"
+        return Finding(name, "passages", stored == known, found, f"kalm doctor {name} --repair")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
