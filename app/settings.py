@@ -1,15 +1,22 @@
-"""Settings: environment (``KALM_...``), then ``kalm.toml``, then defaults. Command-line flags come before all.
+"""Settings: environment (``KALM_...``), secret files, ``kalm.toml``, defaults. Command-line flags come before all.
 
 Nothing else in the product reads the environment.
 """
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as SourceError
 
 from embedder.errors import AppError
 
@@ -33,6 +40,8 @@ class Settings(BaseSettings):
             is run, ``~`` is the home folder.
         model: A catalogue name, a folder or a hub id; None takes the default model.
         database_url: The catalog's database; None keeps it in ``data_dir``.
+        secrets_dir: Folder of files that each hold the setting they are named after, such as
+            ``kalm_database_url``; it need not be there.
         cache_gigabytes: Bound on the vector cache.
         qdrant_url: A Qdrant server that keeps new indexes; None keeps them in ``data_dir``.
         qdrant_api_key: Its key; shown nowhere.
@@ -48,7 +57,8 @@ class Settings(BaseSettings):
 
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path.home() / ".local" / "share" / "kalm"
     model: str | None = None
-    database_url: str | None = None
+    database_url: SecretStr | None = None
+    secrets_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path("/run/secrets")
     cache_gigabytes: float = Field(default=4.0, gt=0)
     qdrant_url: Annotated[str, AfterValidator(_server_url)] | None = None
     qdrant_api_key: SecretStr | None = None
@@ -68,13 +78,37 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, ``kalm.toml``, defaults, in this order."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Flags, environment, secret files, ``kalm.toml``, defaults, in this order."""
+        toml = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _SecretFiles(settings_cls, toml), toml
 
     @cached_property
     def catalog_url(self) -> str:
         """Address of the catalog's database."""
-        return self.database_url or f"sqlite:///{(self.data_dir / 'catalog.sqlite').resolve()}"
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'catalog.sqlite').resolve()}"
+
+
+class _SecretFiles(SecretsSettingsSource):
+    """Secret files in the folder that the other sources name, if there is one."""
+
+    def __init__(self, settings: type[BaseSettings], toml: TomlConfigSettingsSource) -> None:
+        super().__init__(settings)
+        self._toml = toml
+
+    def __call__(self) -> dict[str, Any]:
+        named = self._toml() | self.current_state
+        folder = Path(named.get("secrets_dir") or Settings.model_fields["secrets_dir"].default).expanduser()
+        try:
+            self.secrets_dir = folder if folder.is_dir() else None
+            return super().__call__()
+        except (OSError, SourceError) as error:
+            cause = error.__cause__ or error
+            reason = cause.strerror if isinstance(cause, OSError) else "it is not text"
+            raise SettingsError(
+                f"A secret in {folder} cannot be read ({reason}); mend the file, or remove it."
+            ) from None
 
 
 def load_settings(**flags: object) -> Settings:

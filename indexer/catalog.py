@@ -16,7 +16,6 @@ from pathlib import Path
 from sqlalchemy import and_, delete, func, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from embedder.errors import AppError
 from indexer import staging
 from indexer.duplicate_tables import similar_documents
 from indexer.records import (
@@ -32,15 +31,21 @@ from indexer.records import (
     Section,
 )
 from indexer.staging import in_generation
-from indexer.tables import CorpusRow, Database, DocumentRow, FileRow, GenerationRow, aware
+from indexer.tables import (
+    CatalogError,
+    CorpusRow,
+    Database,
+    DocumentRow,
+    FileRow,
+    GenerationRow,
+    aware,
+    reason_of,
+    without_secrets,
+)
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _PAGE = 64
 """Documents read at a time; one may be a whole book."""
-
-
-class CatalogError(AppError):
-    """Something is not, or already is, in the catalog."""
 
 
 class Catalog:
@@ -57,9 +62,16 @@ class Catalog:
         """
         try:
             self.database = Database(url)
-        except (ArgumentError, DBAPIError, ImportError) as error:
-            reason = str(error).splitlines()[0]
-            raise CatalogError(f"The catalog {url!r} cannot be opened ({reason}); check KALM_DATABASE_URL.") from error
+        except ArgumentError as error:
+            raise CatalogError(f"The catalog cannot be opened ({error}); check KALM_DATABASE_URL.") from error
+        except ImportError as error:
+            raise CatalogError(
+                f"The catalog cannot be opened ({error}); run pip install 'kalm-retrieval[postgres]'."
+            ) from error
+        except DBAPIError as error:
+            raise CatalogError(
+                f"The catalog {without_secrets(url)!r} cannot be opened ({reason_of(error)}); check KALM_DATABASE_URL."
+            ) from error
 
     def close(self) -> None:
         """Close all connections."""

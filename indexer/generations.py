@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from embedder.errors import AppError
-from indexer.catalog import Catalog, CatalogError
+from indexer.catalog import Catalog
 from indexer.records import Manifest
 from indexer.store import StoreError, VectorEngine, VectorStore
+from indexer.tables import CatalogError
 
 
 class NotBuilt(AppError):

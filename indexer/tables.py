@@ -1,16 +1,24 @@
 """The catalog's tables, and the database connections it works with."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import BigInteger, Connection, DateTime, Engine, ForeignKey, create_engine, event
+from alembic.util import CommandError
+from sqlalchemy import BigInteger, Connection, DateTime, Engine, ForeignKey, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import JSON
+
+from embedder.errors import AppError
+
+
+class CatalogError(AppError):
+    """Something is not, or already is, in the catalog; or its database does not answer."""
 
 
 class Base(DeclarativeBase):
@@ -84,10 +92,13 @@ class Database:
     """One database, with the newest schema. Safe between threads and between processes."""
 
     def __init__(self, url: str) -> None:
-        """Open it and bring its schema up to date; raises what SQLAlchemy does."""
+        """Open it and bring its schema up to date; raises what SQLAlchemy does, and what ``migrate`` does."""
         self._engine = open_engine(url)
-        with self._engine.connect() as connection, immediate(connection):
-            migrate(connection)
+        with ExitStack() as failing:
+            failing.callback(self._engine.dispose)
+            with self._engine.connect() as connection, immediate(connection):
+                migrate(connection)
+            failing.pop_all()
 
     def close(self) -> None:
         """Close all connections."""
@@ -111,23 +122,75 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One transaction that sees one state of everything."""
-        with Session(self._engine) as session, session.begin():
+        with _calm(), Session(self._engine) as session, session.begin():
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction that writes: all of it or, where the block raises, nothing."""
-        with self._engine.connect() as connection, immediate(connection), Session(connection) as session:
+        with _calm(), self._engine.connect() as connection, immediate(connection), Session(connection) as session:
             yield session
             session.flush()
 
 
+@contextmanager
+def _calm() -> Iterator[None]:
+    """A database that is away, full or locked is no bug: one sentence."""
+    try:
+        yield
+    except OperationalError as error:
+        raise CatalogError(
+            f"The catalog does not answer ({reason_of(error)}); see to its database, then retry."
+        ) from error
+
+
+def reason_of(error: DBAPIError) -> str:
+    """The database's own words, without those around them: the statement and its values."""
+    return str(error.orig).splitlines()[0].rstrip(".")
+
+
+_WRITERS_LOCK = 0x6B616C6D
+"""Number of PostgreSQL's advisory lock that stands for writing to a catalog."""
+
+_CONNECT_SECONDS = 10
+"""How long to wait for a server that does not answer; the driver would wait for two minutes."""
+
+
 def open_engine(url: str) -> Engine:
-    """An engine on the database, made ready for SQLite's habits where it is SQLite."""
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
+    """An engine on the database, made ready for the habits of SQLite or PostgreSQL.
+
+    Raises:
+        ArgumentError: If the address cannot be read, or is of another kind of database. It quotes nothing of it:
+            what was taken for a host or a port may be part of a password.
+        ImportError: If the database's driver is not installed.
+    """
+    try:
+        address = make_url(url)
+    except ValueError:
+        raise ArgumentError("its port is not a number") from None
+    match address.get_backend_name():
+        case "sqlite":
+            engine = create_engine(address)
+            _prepare_sqlite(engine)
+        case "postgresql":
+            if address.get_driver_name() != "psycopg":
+                raise ArgumentError("it should begin with postgresql+psycopg:")
+            if url.count("@") > 1:  # the first of them ends the password for whoever reads the address
+                raise ArgumentError("an @ in its password is written %40")
+            if "connect_timeout" not in address.query:
+                address = address.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+            # As in SQLite, a reader sees one state of everything. A connection that the server has closed meanwhile
+            # is replaced.
+            engine = create_engine(address, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+            _prepare_postgres(engine)
+        case _:
+            raise ArgumentError("it begins with neither sqlite: nor postgresql:")
     return engine
+
+
+def without_secrets(url: str) -> str:
+    """The address of a database as it may be shown: without password and options."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -148,19 +211,43 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def _prepare_postgres(engine: Engine) -> None:
+    """One writer at a time, as in SQLite, from the first statement of its transaction to the last; readers never wait.
+
+    A lock on the row of a corpus would not do: there is none before the tables are made, nor for a new corpus.
+    """
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("immediate", False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+
+
 @contextmanager
 def immediate(connection: Connection) -> Iterator[None]:
     """A transaction that writes."""
-    with connection.execution_options(immediate=True).begin():
+    options: dict[str, Any] = {"immediate": True}
+    if connection.dialect.name == "postgresql":  # a writer must see what others wrote while it waited for its turn
+        options["isolation_level"] = "READ COMMITTED"
+    with connection.execution_options(**options).begin():
         yield
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the schema up to date."""
+    """Bring the schema up to date.
+
+    Raises:
+        CatalogError: If it is of a version that is not known here.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise CatalogError(
+            f"The catalog was made by another version of this application ({error}); run the newest of them."
+        ) from error
 
 
 def aware(moment: datetime) -> datetime:

@@ -1,10 +1,11 @@
-"""Shared fixtures: tiny random checkpoints, and the choice of what may be skipped."""
+"""Shared fixtures: tiny random checkpoints, databases, and the choice of what may be skipped."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgres import Postgres, programs, running_postgres
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -38,3 +39,38 @@ def tiny_checkpoint(tmp_path_factory) -> Callable[..., Path]:
         return made[model_type, dims]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    try:
+        import psycopg  # noqa: F401 - only whether it is there
+    except ImportError:
+        skip_or_fail("psycopg is not installed")
+    binaries = programs()
+    if binaries is None:
+        skip_or_fail("PostgreSQL is not installed")
+    with running_postgres(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def catalog_url(request, tmp_path) -> str:
+    """Address of a new database for a catalog, of the kind that the test's parameter says, by default SQLite.
+
+    A file whose tests are all to run on both overrides it by the next fixture.
+    """
+    return _new_database(getattr(request, "param", "sqlite"), request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_catalog_url(request, tmp_path) -> str:
+    """Address of a new database for a catalog, of each kind in turn."""
+    return _new_database(request.param, request, tmp_path)
+
+
+def _new_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    if kind == "sqlite":
+        return f"sqlite:///{folder}/data/catalog.sqlite"
+    return request.getfixturevalue("postgres").new_schema()

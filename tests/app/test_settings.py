@@ -52,6 +52,51 @@ def test_the_catalog_may_be_elsewhere(monkeypatch):
     assert load_settings().catalog_url == "postgresql+psycopg://db/kalm"
 
 
+def test_secrets_come_from_files_which_the_environment_may_override(toml, tmp_path, monkeypatch):
+    toml('database_url = "postgresql://toml/kalm"\nport = 1111')
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "kalm_database_url").write_text("postgresql://file/kalm\n")
+    (tmp_path / "secrets" / "postgres_password").write_text("not one of ours")
+    assert load_settings().catalog_url == "postgresql://toml/kalm"
+    monkeypatch.setenv("KALM_SECRETS_DIR", str(tmp_path / "secrets"))
+    assert (load_settings().catalog_url, load_settings().port) == ("postgresql://file/kalm", 1111)
+    monkeypatch.setenv("KALM_DATABASE_URL", "postgresql://environment/kalm")
+    assert load_settings().catalog_url == "postgresql://environment/kalm"
+
+
+def test_secrets_are_not_printed_with_the_settings(monkeypatch):
+    monkeypatch.setenv("KALM_DATABASE_URL", "postgresql://kalm:s3cret@db/kalm")
+    assert "s3cret" not in f"{load_settings()} {load_settings()!r} {load_settings().model_dump_json()}"
+
+
+@pytest.mark.parametrize("name", ["secrets", "~/secrets"])
+def test_the_folder_of_secrets_may_be_named_in_the_file(toml, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    toml(f'secrets_dir = "{name}"')
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "KALM_DATABASE_URL").write_text("postgresql://file/kalm")
+    assert load_settings().catalog_url == "postgresql://file/kalm"
+
+
+def test_a_secret_that_is_not_text_is_refused_without_quoting_it(tmp_path, monkeypatch):
+    (tmp_path / "kalm_database_url").write_bytes(b"s3cret \xff\xfe")
+    monkeypatch.setenv("KALM_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"^A secret in .* cannot be read \(it is not text\); [^3]*\.$"):
+        load_settings()
+
+
+def test_a_secret_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "kalm_database_url").write_text("postgresql://file/kalm")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setenv("KALM_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"cannot be read \(Permission denied\); mend the file, or remove it\.$"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

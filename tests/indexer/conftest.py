@@ -107,8 +107,8 @@ def reader() -> Iterator[ReaderProcess]:
 
 
 @pytest.fixture
-def bench(tmp_path, reader) -> Iterator[Bench]:
-    catalog = Catalog(f"sqlite:///{tmp_path}/data/catalog.sqlite")
+def bench(tmp_path, reader, catalog_url) -> Iterator[Bench]:
+    catalog = Catalog(catalog_url)
     engine = EdgeEngine(tmp_path / "data" / "indexes")
     encoder = HashEncoder()
     searcher = Searcher(catalog, engine, LexicalEncoder(), lambda manifest: encoder)

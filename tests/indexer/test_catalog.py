@@ -1,9 +1,10 @@
 """The catalog: generations of rows, one flip, nothing half done."""
 
 import multiprocessing
-import sqlite3
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from indexer import staging
 from indexer.catalog import Catalog, CatalogError
@@ -23,8 +24,14 @@ MANIFEST = Manifest("m", "f", 8, "float32", 256, "c1", "r1", "l1", "edge")
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    opened = Catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
+def catalog_url(any_catalog_url):
+    """Every test below runs on SQLite and on PostgreSQL."""
+    return any_catalog_url
+
+
+@pytest.fixture
+def catalog(catalog_url, tmp_path):
+    opened = Catalog(catalog_url)
     opened.add_corpus("books", tmp_path)
     yield opened
     opened.close()
@@ -176,14 +183,24 @@ def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
     assert catalog.prune("books", keep=2) == []
 
 
-def test_removing_a_corpus_leaves_nothing(catalog, tmp_path):
+def test_removing_a_corpus_leaves_nothing(catalog, catalog_url):
     build(catalog, [indexed("a")])
     Jobs(catalog.database).submit("books", [PlannedFile("a", b"a", 1, 1)], MANIFEST, None, by="test")
     catalog.remove_corpus("books")
-    with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
+    engine = create_engine(catalog_url)
+    with engine.connect() as connection:
         for table in ("corpora", "generations", "files", "documents", "runs", "tasks"):
-            assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
-    database.close()
+            assert connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar() == 0
+    engine.dispose()
+
+
+def test_a_reader_sees_one_state_whatever_is_written_meanwhile(catalog, tmp_path):
+    count = text("SELECT COUNT(*) FROM corpora")
+    with catalog.database.reading() as session:
+        assert session.scalar(count) == 1
+        catalog.add_corpus("films", tmp_path)
+        assert session.scalar(count) == 1
+    assert len(catalog.corpora()) == 2
 
 
 def test_a_database_that_is_none_is_one_sentence(tmp_path):
@@ -194,34 +211,44 @@ def test_a_database_that_is_none_is_one_sentence(tmp_path):
         Catalog("nonsense")
 
 
-def _open_and_write(url, worker, failures):
+def test_a_catalog_of_a_newer_version_is_one_sentence(catalog, catalog_url):
+    engine = create_engine(catalog_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'm999'"))
+    engine.dispose()
+    with pytest.raises(CatalogError, match=r"^The catalog was made by another version .*'m999'\); run the newest"):
+        Catalog(catalog_url)
+
+
+ROUNDS = 10
+
+
+def _write_beside_others(url, worker, numbers, failures):
+    """Open a catalog that nobody has opened yet; enter corpora of one's own, and generations of one that all share."""
     try:
         catalog = Catalog(url)
-        for n in range(10):
-            catalog.add_corpus(f"corpus-{worker}-{n}", worker_root())
+        catalog.add_corpus("shared", Path("/shared"))
+        for n in range(ROUNDS):
+            catalog.add_corpus(f"corpus-{worker}-{n}", Path("/own"))
+            numbers.put(catalog.reserve("shared", MANIFEST, None))
         catalog.close()
     except Exception as error:
         failures.put(repr(error))
 
 
-def worker_root():
-    from pathlib import Path
-
-    return Path("/tmp")  # noqa: S108 - never touched, only stored
-
-
-def test_several_processes_open_migrate_and_write_a_new_catalog_at_once(tmp_path):
-    url = f"sqlite:///{tmp_path}/new/catalog.sqlite"
+def test_several_processes_open_migrate_and_write_a_new_catalog_at_once(catalog_url):
     spawn = multiprocessing.get_context("spawn")
-    failures = spawn.Queue()
-    workers = [spawn.Process(target=_open_and_write, args=(url, n, failures)) for n in range(3)]
+    numbers, failures = spawn.Queue(), spawn.Queue()
+    workers = [spawn.Process(target=_write_beside_others, args=(catalog_url, n, numbers, failures)) for n in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert failures.empty(), failures.get()
-    catalog = Catalog(url)
-    assert len(catalog.corpora()) == 30
+    given = sorted(numbers.get() for _ in range(3 * ROUNDS))
+    assert given == list(range(given[0], given[0] + 3 * ROUNDS)), "two builds were given the same number"
+    catalog = Catalog(catalog_url)
+    assert len(catalog.corpora()) == 1 + 3 * ROUNDS
     catalog.close()
 
 

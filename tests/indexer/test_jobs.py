@@ -27,9 +27,9 @@ LEASE = 10.0
 class Desk:
     """Jobs and leases on one database, and a clock that goes when it is told to."""
 
-    def __init__(self, folder, max_attempts=3):
+    def __init__(self, folder, max_attempts=3, url=None):
         self.now = 1000.0
-        self.catalog = Catalog(f"sqlite:///{folder}/catalog.sqlite")
+        self.catalog = Catalog(url or f"sqlite:///{folder}/catalog.sqlite")
         self.catalog.add_corpus("books", folder)
         self.jobs = Jobs(self.catalog.database, clock=lambda: self.now)
         self.leases = Leases(self.catalog.database, seconds=LEASE, max_attempts=max_attempts, clock=lambda: self.now)
@@ -54,8 +54,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    opened = Desk(tmp_path)
+def desk(tmp_path, any_catalog_url):
+    opened = Desk(tmp_path, url=any_catalog_url)
     yield opened
     opened.catalog.close()
 

@@ -11,6 +11,12 @@ from indexer.search import Mode, SearchRequest
 from indexer.store import StoreError
 
 
+@pytest.fixture
+def catalog_url(any_catalog_url):
+    """Every build below is made with the catalog in SQLite and in PostgreSQL."""
+    return any_catalog_url
+
+
 def found(bench, query, mode=Mode.KEYWORD):
     page = bench.searcher.search(SearchRequest("books", query, mode, page_size=50))
     return {result.uri + result.key for result in page.results}

@@ -40,7 +40,7 @@ def check_whole(bench, uris):
     assert bench.parts().jobs.active("books") is None
 
 
-def _work(tmp, run, reports):
+def _work(tmp, url, run, reports):
     """Be a worker in a process of its own, that tells of every step it takes."""
     sys.path.insert(0, os.path.dirname(__file__))
     from conftest import Bench, HashEncoder
@@ -48,8 +48,7 @@ def _work(tmp, run, reports):
     from indexer.catalog import Catalog
     from indexer.edge_store import EdgeEngine
 
-    catalog = Catalog(f"sqlite:///{tmp}/data/catalog.sqlite")
-    bench = Bench(tmp / "books", tmp / "data", catalog, EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
+    bench = Bench(tmp / "books", tmp / "data", Catalog(url), EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
     reports.send_bytes(b"ready")
     reports.recv_bytes()
 
@@ -64,10 +63,10 @@ def _work(tmp, run, reports):
 class Worker:
     """A worker process, at the other end of a pipe."""
 
-    def __init__(self, tmp, run):
+    def __init__(self, tmp, url, run):
         self.encoded = 0  # passages, as it says at its end
         self.pipe, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=_work, args=(tmp, run, theirs))
+        self.process = SPAWN.Process(target=_work, args=(tmp, url, run, theirs))
         self.process.start()
         theirs.close()
         assert self.pipe.recv_bytes() == b"ready"
@@ -108,8 +107,12 @@ def started(*workers):
             worker.pipe.close()
 
 
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path, seed):
+@pytest.mark.parametrize(
+    ("seed", "catalog_url"),
+    [(seed, ("sqlite", "postgres")[seed % 2]) for seed in range(KILLS)],
+    indirect=["catalog_url"],
+)
+def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path, catalog_url, seed):
     dice = random.Random(seed)
     bench.write("steady.txt", "steady honey")
     bench.write("doomed.txt", "doomed honey")
@@ -121,7 +124,7 @@ def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path,
     (bench.root / "doomed.txt").unlink()
     run = bench.submit()
     stage, most = dice.choice([(b"embedding", 24), (b"embedding", 24), (b"writing", 3), (b"optimizing", 1)])
-    victim = Worker(tmp_path, run.id)
+    victim = Worker(tmp_path, catalog_url, run.id)
     with started(victim):
         victim.wait_for(dice.randint(1, most), stage)
         time.sleep(dice.uniform(0, 0.02))
@@ -133,13 +136,18 @@ def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path,
     check_whole(bench, {"steady.txt", *new})
 
 
-@pytest.mark.parametrize("is_killed", [False, True], ids=["together", "one killed"])
-def test_two_workers_share_a_run(bench, tmp_path, is_killed):
+@pytest.mark.parametrize(
+    ("is_killed", "catalog_url"),
+    [(False, "sqlite"), (True, "postgres")],
+    ids=["together", "one killed"],
+    indirect=["catalog_url"],
+)
+def test_two_workers_share_a_run(bench, tmp_path, catalog_url, is_killed):
     uris = {f"{n}.txt" for n in range(100)}
     for uri in uris:
         bench.write(uri, f"honey of {uri}")
     run = bench.submit()
-    first, second = Worker(tmp_path, run.id), Worker(tmp_path, run.id)
+    first, second = Worker(tmp_path, catalog_url, run.id), Worker(tmp_path, catalog_url, run.id)
     with started(first, second):
         if is_killed:
             first.wait_for(3)
