@@ -17,9 +17,10 @@ import torch
 from app.benchmarks.machine import machine
 from app.benchmarks.products import Products
 from embedder.catalogue import locate
-from embedder.checkpoint import save_checkpoint
+from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, save_checkpoint
 from embedder.encoder import Embedder
 from embedder.errors import AppError
+from embedder.packing import PACKED_FILE
 from indexer.plan import find_files
 from indexer.readers import UnreadableFile, read
 from indexer.records import Corpus
@@ -36,7 +37,9 @@ class BenchRefused(AppError):
     """A measurement that cannot be made here."""
 
 
-def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int | None) -> dict[str, Any]:
+def bench_encode(
+    folder: Path, model: str, tokens: int, rounds: int, length: int | None, peer: Path | None = None
+) -> dict[str, Any]:
     """Measure; see the module.
 
     Args:
@@ -44,6 +47,7 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int
         model: Anything ``Embedder.load`` opens, or ``qwen2-0.5b-random``.
         tokens: Tokens of text in a round.
         rounds: How often every contestant runs.
+        peer: Another model, as sentence-transformers runs it by default, to compare texts per second with.
         length: Tokens of every text; None mixes 16 to 512.
 
     Raises:
@@ -55,6 +59,8 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int
         texts, counts = texts_of(passages, ours, tokens, length)
         products = Products.of(ours)
         contestants = {f"ours, {ours.dtype}": ours.encode_documents, **_sentence_transformers(place, ours.max_tokens)}
+        if peer is not None:
+            contestants[f"sentence-transformers, default, {peer.name}"] = _other_model(peer)
         best = dict.fromkeys(contestants, float("inf"))
         for encode in contestants.values():
             encode(texts[:4])  # the first call of each pays for set-up
@@ -64,7 +70,7 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int
             best[name] = min(best[name], time.perf_counter() - start)
         alone = min(products.seconds(_PRODUCT_TOKENS) for _ in range(_PRODUCT_ROUNDS)) / _PRODUCT_TOKENS
     rates = {name: round(sum(counts) / seconds) for name, seconds in best.items()}
-    first, default, *tuned = rates.values()
+    first, default, *tuned = list(rates.values())[:4]
     return {
         "what": f"tokens per second, documents, best of {rounds} interleaved rounds",
         "model": model,
@@ -79,6 +85,13 @@ def bench_encode(folder: Path, model: str, tokens: int, rounds: int, length: int
         "ours_over_best": round(first / max(default, *tuned), 2),
         "machine": machine(),
     }
+
+
+def _other_model(folder: Path) -> Contestant:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    return lambda texts: model.encode(texts)
 
 
 def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant]:
@@ -102,10 +115,25 @@ def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant
 
 @contextmanager
 def _model_folder(model: str, passages: list[str]) -> Iterator[Path]:
-    """The folder of a model; the random one is made for the occasion, in float32 as KaLM V2.5 is published."""
-    if model != RANDOM_MODEL:
-        yield locate(model).folder
+    """The folder of a model that every contestant can open: the random one and unpacked weights are written first."""
+    folder = None if model == RANDOM_MODEL else locate(model).folder
+    if folder is not None and not folder.joinpath(PACKED_FILE).exists():
+        yield folder
         return
+    with tempfile.TemporaryDirectory() as made:
+        place = Path(made)
+        if folder is None:
+            _write_random(place, passages)
+        else:
+            checkpoint = read_checkpoint(folder)
+            backbone, tokenizer = load_backbone(checkpoint, torch.float32), load_tokenizer(folder)
+            limit = checkpoint.max_tokens or _MAX_TOKENS
+            save_checkpoint(place, backbone, tokenizer, dims=checkpoint.dims, max_tokens=limit, prompts={})
+        yield place
+
+
+def _write_random(place: Path, passages: list[str]) -> None:
+    """Random weights in the shape of KaLM V2.5, in float32 as it is published, with a tokenizer of the passages."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
@@ -127,10 +155,7 @@ def _model_folder(model: str, passages: list[str]) -> Iterator[Path]:
         num_key_value_heads=2,
         pad_token_id=0,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        save_checkpoint(place, Qwen2Model(shape), fast, dims=(896,), max_tokens=_MAX_TOKENS, prompts={})
-        yield place
+    save_checkpoint(place, Qwen2Model(shape), fast, dims=(896,), max_tokens=_MAX_TOKENS, prompts={})
 
 
 def passages_of(folder: Path) -> list[str]:

@@ -22,6 +22,7 @@ def encode(
     lengths: Annotated[
         int | None, typer.Option(min=1, max=512, help="Tokens of every text; 16 to 512 mixed if not given.")
     ] = None,
+    peer: Annotated[Path | None, typer.Option(help="Folder of another model, for texts per second.")] = None,
 ) -> None:
     """Compare tokens per second of this encoder and of sentence-transformers on the same weights and texts.
 
@@ -29,7 +30,7 @@ def encode(
     """
     from app.benchmarks.encoding import bench_encode
 
-    typer.echo(json.dumps(bench_encode(texts, model, tokens, rounds, lengths), indent=2))
+    typer.echo(json.dumps(bench_encode(texts, model, tokens, rounds, lengths, peer), indent=2))
 
 
 @commands.command("machine")
