@@ -8,8 +8,7 @@ an earlier generation can be made live again with its documents.
 Every method is one transaction and returns plain values: no row of the mapper leaves this file.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from embedder.errors import AppError
 from indexer.records import Corpus, FileState, Generation, IndexedDocument, KnownDocument, Manifest
-from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, immediate, migrate, open_engine
+from indexer.tables import CorpusRow, Database, DocumentRow, FileRow, GenerationRow
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -46,16 +45,14 @@ class Catalog:
             CatalogError: If it cannot be opened.
         """
         try:
-            self._engine = open_engine(url)
-            with self._engine.connect() as connection, immediate(connection):
-                migrate(connection)
+            self.database = Database(url)
         except (ArgumentError, DBAPIError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise CatalogError(f"The catalog {url!r} cannot be opened ({reason}); check KALM_DATABASE_URL.") from error
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.database.close()
 
     def add_corpus(self, name: str, root: Path, include: Sequence[str] = ()) -> None:
         """Enter a corpus.
@@ -69,7 +66,7 @@ class Catalog:
         counter = int((now - _EPOCH).total_seconds())
         row = CorpusRow(name=name, root=str(root), include=list(include), live=None, counter=counter, created=now)
         try:
-            with self._writing() as session:
+            with self.database.writing() as session:
                 session.add(row)
         except IntegrityError as error:
             known = self.corpus(name)
@@ -81,14 +78,14 @@ class Catalog:
 
     def remove_corpus(self, name: str) -> None:
         """Forget a corpus and everything in it."""
-        with self._writing() as session:
+        with self.database.writing() as session:
             for table in (DocumentRow, FileRow, GenerationRow):
                 session.execute(delete(table).where(table.corpus == name))
             session.execute(delete(CorpusRow).where(CorpusRow.name == name))
 
     def corpora(self) -> list[Corpus]:
         """All corpora by name."""
-        with self._reading() as session:
+        with self.database.reading() as session:
             return [_corpus(row) for row in session.scalars(select(CorpusRow).order_by(CorpusRow.name))]
 
     def corpus(self, name: str) -> Corpus:
@@ -97,7 +94,7 @@ class Catalog:
         Raises:
             CatalogError: If there is none of that name.
         """
-        with self._reading() as session:
+        with self.database.reading() as session:
             row = session.get(CorpusRow, name)
             if row is not None:
                 return _corpus(row)
@@ -107,7 +104,7 @@ class Catalog:
 
     def live_number(self, corpus: str) -> int | None:
         """Number of the generation that is searched: one row, read before every search."""
-        with self._reading() as session:
+        with self.database.reading() as session:
             return session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus))
 
     def failed_files(self, corpus: str, number: int) -> dict[str, str]:
@@ -115,7 +112,7 @@ class Catalog:
         query = select(FileRow.uri, FileRow.error).where(
             FileRow.corpus == corpus, FileRow.error != "", _in_generation(FileRow, number)
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return {uri: error for uri, error in session.execute(query.order_by(FileRow.uri))}
 
     def generation(self, corpus: str, number: int) -> Generation:
@@ -124,7 +121,7 @@ class Catalog:
         Raises:
             CatalogError: If it is not there, or no longer.
         """
-        with self._reading() as session:
+        with self.database.reading() as session:
             row = session.get(GenerationRow, (corpus, number))
             if row is None:
                 raise CatalogError(f"The corpus {corpus} has no generation {number}; run kalm index build {corpus}.")
@@ -135,7 +132,7 @@ class Catalog:
         if number is None:
             return {}
         query = select(FileRow).where(FileRow.corpus == corpus, _in_generation(FileRow, number))
-        with self._reading() as session:
+        with self.database.reading() as session:
             rows = session.scalars(query)
             return {row.uri: FileState(row.size, row.mtime_ns, row.digest, row.error) for row in rows}
 
@@ -144,7 +141,7 @@ class Catalog:
         query = select(DocumentRow.document_id, DocumentRow.digest, DocumentRow.chunks).where(
             DocumentRow.corpus == corpus, DocumentRow.uri == uri, _in_generation(DocumentRow, number)
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return {
                 row.document_id: KnownDocument(row.digest, tuple(chunk[0] for chunk in row.chunks))
                 for row in session.execute(query)
@@ -157,7 +154,7 @@ class Catalog:
             return []
         mine = and_(DocumentRow.corpus == corpus, _in_generation(DocumentRow, live))
         query = select(DocumentRow.title).where(mine).order_by(DocumentRow.document_id).limit(limit)
-        with self._reading() as session:
+        with self.database.reading() as session:
             return list(session.scalars(query))
 
     def facet(self, corpus: str, number: int, field: str, only: Mapping[str, Collection[str]]) -> list[tuple[str, int]]:
@@ -171,18 +168,18 @@ class Catalog:
             .group_by(columns[field])
             .order_by(counted.desc(), columns[field])
         )
-        with self._reading() as session:
+        with self.database.reading() as session:
             return [(value, count) for value, count in session.execute(query)]
 
     def unsealed(self, corpus: str) -> list[int]:
         """Numbers of generations that a build began and did not finish."""
         mine = and_(GenerationRow.corpus == corpus, GenerationRow.sealed.is_(False))
-        with self._reading() as session:
+        with self.database.reading() as session:
             return list(session.scalars(select(GenerationRow.number).where(mine)))
 
     def begin(self, corpus: str, manifest: Manifest) -> int:
         """Enter a new generation and sweep away what an earlier build left unfinished. Returns its number."""
-        with self._writing() as session:
+        with self.database.writing() as session:
             row = session.get_one(CorpusRow, corpus)
             live = row.live or 0
             for table in (FileRow, DocumentRow):
@@ -198,7 +195,7 @@ class Catalog:
 
     def stage(self, corpus: str, number: int, documents: Iterable[IndexedDocument]) -> None:
         """Write documents of a generation that is not live yet."""
-        with self._writing() as session:
+        with self.database.writing() as session:
             session.add_all(_document_row(corpus, number, indexed) for indexed in documents)
 
     def commit(
@@ -223,7 +220,7 @@ class Catalog:
             everything_replaced: Whether nothing of the earlier generations is carried over.
             chunks: Passages in the store, as counted there.
         """
-        with self._writing() as session:
+        with self.database.writing() as session:
             if everything_replaced:
                 _retire(session, FileRow, corpus, number, None, ())
                 _retire(session, DocumentRow, corpus, number, None, ())
@@ -247,24 +244,13 @@ class Catalog:
     def prune(self, corpus: str, keep: int) -> list[int]:
         """Forget all but the newest ``keep`` generations, and rows only the others had. Returns their numbers."""
         mine = GenerationRow.corpus == corpus
-        with self._writing() as session:
+        with self.database.writing() as session:
             numbers = list(session.scalars(select(GenerationRow.number).where(mine).order_by(GenerationRow.number)))
             dropped, oldest = numbers[:-keep], numbers[-keep:][0]
             session.execute(delete(GenerationRow).where(mine, GenerationRow.number < oldest))
             for table in (FileRow, DocumentRow):
                 session.execute(delete(table).where(table.corpus == corpus, table.retired <= oldest))
             return dropped
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with Session(self._engine) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._engine.connect() as connection, immediate(connection), Session(connection) as session:
-            yield session
-            session.flush()
 
 
 def _in_generation(table: _Versioned, number: int) -> ColumnElement[bool]:

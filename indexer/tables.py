@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, DateTime, Engine, ForeignKey, create_engine, event
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import JSON
 
 
@@ -80,6 +80,33 @@ class DocumentRow(Base):
     retired: Mapped[int | None]
 
 
+class Database:
+    """One database, with the newest schema. Safe between threads and between processes."""
+
+    def __init__(self, url: str) -> None:
+        """Open it and bring its schema up to date; raises what SQLAlchemy does."""
+        self._engine = open_engine(url)
+        with self._engine.connect() as connection, immediate(connection):
+            migrate(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One transaction that sees one state of everything."""
+        with Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction that writes: all of it or, where the block raises, nothing."""
+        with self._engine.connect() as connection, immediate(connection), Session(connection) as session:
+            yield session
+            session.flush()
+
+
 def open_engine(url: str) -> Engine:
     """An engine on the database, made ready for SQLite's habits where it is SQLite."""
     engine = create_engine(url)
@@ -119,3 +146,8 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def aware(moment: datetime) -> datetime:
+    """SQLite forgets the zone; everything here is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -19,7 +19,7 @@ FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py",),
     "qdrant_client": ("indexer/server_store.py", "indexer/server_requests.py"),
-    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/migrations/"),
+    "sqlalchemy": ("indexer/catalog.py", "indexer/tables.py", "indexer/key_tables.py", "indexer/migrations/"),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),
     "torch": ("embedder/", "trainer/", "app/benchmarks/"),
     "transformers": ("embedder/", "trainer/", "app/benchmarks/"),
@@ -29,6 +29,8 @@ FENCES = {
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
     "langchain_core": ("embedder/langchain.py", "indexer/langchain.py"),
+    "fastapi": ("app/rest/",),
+    "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),
 }
 

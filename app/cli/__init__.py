@@ -6,7 +6,7 @@ import sys
 import typer
 
 from app.bootstrap import close_services
-from app.cli import bench, corpus, embed, index, mine, models, search, serve, train
+from app.cli import bench, corpus, embed, index, key, mine, models, search, serve, train
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -19,6 +19,7 @@ application = typer.Typer(
 )
 application.add_typer(corpus.commands, name="corpus")
 application.add_typer(index.commands, name="index")
+application.add_typer(key.commands, name="key")
 application.add_typer(train.commands, name="train")
 application.add_typer(bench.commands, name="bench")
 application.command()(search.search)
