@@ -1,17 +1,18 @@
-"""One ASGI application: the Streamlit pages, and beside them what programs ask for."""
+"""One ASGI application: the Streamlit pages for people, and beside them the REST interface for programs."""
 
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from app.bootstrap import close_services, search_backend
+from app.bootstrap import close_services, rest_backend
+from app.rest.application import create_application, is_rest
+from app.rest.limits import Limits
+from app.settings import load_settings
 
 _WAIT_SECONDS = 10.0
 """How long the end of the server waits for a model that is just being loaded: cut off inside torch, it would abort."""
@@ -30,15 +31,33 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 def _warm_up() -> None:
+    _warm(_load_model)
+    _warm(lambda: rest_backend().search.warm_up())
+
+
+def _load_model() -> None:
+    """Before the indexes, so that those made with it share it; where there are none, nobody may ever ask for it."""
+    backend = rest_backend()
+    if any(corpus.searchable for corpus in backend.search.corpora()):
+        backend.vectors.load()
+
+
+def _warm(part: Callable[[], None]) -> None:
     try:
-        search_backend().warm_up()
+        part()
     except Exception as error:  # the first visitor is told
         log.warning("Could not warm up: %s", error)
 
 
-async def healthz(_: Request) -> JSONResponse:
-    """Say that the process answers. Touches no model and no database, so that it always answers at once."""
-    return JSONResponse({"status": "ok"})
+pages = st.App(str(Path(__file__).parent / "ui" / "main.py"), lifespan=lifespan)
+rest = create_application(rest_backend, Limits.of(load_settings()))
 
 
-app = st.App(str(Path(__file__).parent / "ui" / "main.py"), lifespan=lifespan, routes=[Route("/healthz", healthz)])
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Give each request to whom it is for.
+
+    Beside each other rather than one within the other: what Streamlit wraps around pages, sessions and compression,
+    would only cost a program time.
+    """
+    is_for_rest = scope["type"] == "http" and is_rest(scope["path"])
+    await (rest if is_for_rest else pages)(scope, receive, send)

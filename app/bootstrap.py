@@ -7,7 +7,9 @@ from pathlib import Path
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
+from app.services.keys import KeyService
 from app.services.searching import SearchService
+from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
 from indexer.backup import BackupReport, make_backup
@@ -17,6 +19,7 @@ from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
 from indexer.gate import Gate
 from indexer.jobs import Jobs
+from indexer.key_tables import KeyTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
@@ -105,6 +108,16 @@ class Services:
         searcher = Searcher(self.catalog, self.engine, self.lexical, self.encoders.of)
         return SearchService(self.catalog, self.corpora, searcher, self.encoders)
 
+    @cached_property
+    def vectors(self) -> VectorService:
+        """Vectors for programs."""
+        return VectorService(self.encoders)
+
+    @cached_property
+    def keys(self) -> KeyService:
+        """Keys of the REST interface."""
+        return KeyService(KeyTable(self.catalog.database))
+
     def close(self) -> None:
         """Let go of files and connections that are open."""
         if "search" in self.__dict__:
@@ -145,8 +158,16 @@ def services() -> Services:
 
 def search_backend() -> SearchService:
     """What the search page talks to."""
-    with _making:  # pages are drawn by many threads; the first of them makes it
+    with _making:  # pages and requests are served by many threads; the first of them makes it
         return services().search
+
+
+def rest_backend() -> Services:
+    """What the REST interface talks to: the same objects as the page, of which it asks for these."""
+    with _making:
+        made = services()
+        _ = made.search, made.vectors, made.keys
+        return made
 
 
 def close_services() -> None:

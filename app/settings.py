@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         qdrant_strict: Whether the server refuses costly requests to new indexes.
         host: Address the pages are served on; the default is this machine only.
         port: Port of the pages.
+        rest_max_megabytes: Largest body of a REST request.
+        rest_max_texts: Most texts of one such request.
+        rest_max_characters: Longest of them.
+        rest_max_waiting: Requests that may wait behind those being answered; the next is refused.
+        rest_timeout_seconds: How long an answer may take.
     """
 
     model_config = SettingsConfigDict(env_prefix="KALM_", toml_file="kalm.toml", extra="forbid", env_ignore_empty=True)
@@ -68,6 +73,11 @@ class Settings(BaseSettings):
     qdrant_strict: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
+    rest_max_megabytes: float = Field(default=8.0, gt=0)
+    rest_max_texts: int = Field(default=2048, ge=1)
+    rest_max_characters: int = Field(default=100_000, ge=1)
+    rest_max_waiting: int = Field(default=128, ge=0)
+    rest_timeout_seconds: float = Field(default=60.0, gt=0)
 
     @classmethod
     def settings_customise_sources(

@@ -175,6 +175,12 @@ class Embedder:
         view._dim = dim
         return view
 
+    def metered(self) -> Self:
+        """The same model, weights shared, with a usage of its own that begins at nothing."""
+        view = copy.copy(self)
+        view.usage = Usage()
+        return view
+
     def token_spans(self, text: str) -> TokenSpans:
         """Character offsets of every token of a text, special tokens left out; shape (T, 2)."""
         return self._tokenizer.token_spans(text)

@@ -23,6 +23,7 @@ FENCES = {
         "indexer/catalog.py",
         "indexer/tables.py",
         "indexer/duplicate_tables.py",
+        "indexer/key_tables.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",
@@ -38,6 +39,8 @@ FENCES = {
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
     "langchain_core": ("embedder/langchain.py", "indexer/langchain.py"),
+    "fastapi": ("app/rest/",),
+    "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),
 }
 

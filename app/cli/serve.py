@@ -1,4 +1,4 @@
-"""``kalm serve``: the pages and the health check, in one process."""
+"""``kalm serve``: the pages and the REST interface, in one process."""
 
 import socket
 from typing import Annotated
@@ -13,7 +13,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Serve the search page.
+    """Serve the search page and the REST interface.
 
     Example: kalm serve --port 8501
     """

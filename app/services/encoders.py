@@ -54,5 +54,7 @@ class Encoders:
         key = (model, dtype, max_tokens)
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = Embedder.load(model, dtype=dtype, max_tokens=max_tokens)
+                loaded = self._loaded[key] = Embedder.load(model, dtype=dtype, max_tokens=max_tokens)
+                # Under its full name too: an index made with the default model does not load it again.
+                self._loaded.setdefault((loaded.source, loaded.dtype, loaded.max_tokens), loaded)
             return self._loaded[key]

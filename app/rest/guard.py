@@ -1,0 +1,127 @@
+"""Who may ask: anybody on this machine while there is no key, afterwards whoever has one."""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.rest.contract import MakeBackend
+from app.rest.errors import failure
+from app.services.keys import ApiKey, KeyRing, Role
+
+OPEN = frozenset({"/healthz", "/readyz"})
+"""Asked by machines that watch over others and hold no key."""
+
+_NEEDED: Mapping[str, Role] = {"/metrics": Role.ADMIN}
+"""What more than looking takes; the rest is for every role."""
+
+_KNOWN_SECONDS = 1.0
+"""How long a revoked key may still work."""
+
+_USE_SECONDS = 60.0
+"""A key's time of use is written again only after this long: asking should not cost a write."""
+
+_NO_KEY = "There is no key yet, so only programs on the server's own machine may ask; kalm key add NAME makes one."
+
+_PROXIED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Lets requests through or answers them with 401 or 403. Keys are looked at here and go no further."""
+
+    def __init__(self, app: ASGIApp, backend: MakeBackend) -> None:
+        self._app = app
+        self._backend = backend
+        self._ring: KeyRing | None = None
+        self._due = 0.0
+        self._reading = asyncio.Lock()
+        self._noted: dict[int, float] = {}
+        self._notes: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        refusal = await self._refusal(scope) if scope["type"] == "http" and scope["path"] not in OPEN else None
+        await (refusal or self._app)(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        try:
+            ring = await self._current()
+        except Exception:
+            log.exception("Keys cannot be read")
+            return failure(503, "Keys cannot be checked now; the server's log says why.", code="unavailable")
+        if not ring.is_needed:
+            return None if _is_from_here(scope) else _unknown(_NO_KEY)
+        kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret:
+            return _unknown("This needs a key; send it as Authorization: Bearer KEY.")
+        key = ring.find(secret.strip())
+        if key is None:
+            return _unknown("This key is not valid; ask whoever runs this server for another.")
+        if not key.role.covers(needed := _NEEDED.get(scope["path"], Role.VIEWER)):
+            return failure(403, f"This needs a key of the role {needed}; this one is a {key.role}'s.", code="role")
+        self._note(key)
+        return None
+
+    async def _current(self) -> KeyRing:
+        async with self._reading:
+            if self._ring is None or time.monotonic() >= self._due:
+                self._ring = await asyncio.to_thread(lambda: self._backend().keys.ring())
+                self._due = time.monotonic() + _KNOWN_SECONDS
+            return self._ring
+
+    def _note(self, key: ApiKey) -> None:
+        """Have the time of use written, which nobody waits for."""
+        now = time.monotonic()
+        if now < self._noted.get(key.id, -_USE_SECONDS) + _USE_SECONDS:
+            return
+        self._noted[key.id] = now
+        note = asyncio.create_task(self._write(key))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+
+    async def _write(self, key: ApiKey) -> None:
+        try:
+            await asyncio.to_thread(lambda: self._backend().keys.note_use(key))
+        except Exception:
+            log.exception("The use of the key %s could not be noted", key.name)
+
+
+def _is_from_here(scope: Scope) -> bool:
+    """Whether a program on this machine asks, for itself and by this machine's own name.
+
+    The name matters because a page in a browser here can have its own name point to this machine.
+    """
+    headers = Headers(scope=scope)
+    host = _host(headers)
+    is_by_name = host == "localhost" or _is_loopback(host)
+    is_for_itself = not any(name in headers for name in _PROXIED)
+    return bool(scope.get("client")) and _is_loopback(scope["client"][0]) and is_by_name and is_for_itself
+
+
+def _host(headers: Headers) -> str:
+    """The name the request was sent to, without a port."""
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
+def _unknown(message: str) -> Response:
+    return failure(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})

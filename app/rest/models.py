@@ -1,0 +1,272 @@
+"""Bodies and answers. Their fields are the OpenAPI document."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.rest.errors import UNKNOWN_FIELD, TooMuch
+from app.rest.limits import Limits
+from app.services.corpora import CorpusInfo
+from app.services.vectors import SERVED, VectorRequest
+from indexer.search import Facets, Mode, SearchPage, SearchRequest, SearchResult
+
+_UNDETERMINED = "und"
+"""ISO 639-3 code for documents whose language is not known; an empty string in the index."""
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged afterwards
+    """A text as it can be encoded: half a surrogate pair, which JSON can hold, becomes U+FFFD."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _name(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged afterwards
+    """A name as a database can hold it: without NUL."""
+    whole = _whole(value)
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(whole, str) else whole
+
+
+def _texts(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
+    if isinstance(value, str):
+        return _whole(value)
+    if not isinstance(value, list) or not value:
+        raise ValueError("The field input should be a text or a list of at least one text.")
+    if not all(isinstance(item, str) for item in value):
+        if all(isinstance(item, int | list) for item in value):
+            raise ValueError("The field input holds tokens, which belong to another model; send the texts themselves.")
+        raise ValueError("The field input should be a text or a list of texts, and nothing else in the list.")
+    return [_whole(item) for item in value]
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+FileType = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+
+
+class _Body(BaseModel):
+    """What comes in: exactly these fields, of exactly these types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_others(cls, value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
+        """Stop at the first unknown field: there may be very many, each of which would be an error of its own."""
+        unknown = (
+            next((name for name in value if name not in cls.model_fields), None) if isinstance(value, dict) else None
+        )
+        if unknown is not None:
+            raise PydanticCustomError(UNKNOWN_FIELD, "There is no such field.", {"field": unknown})
+        return value
+
+
+class _Answer(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+
+
+class EmbeddingsBody(_Body):
+    """Texts to embed: OpenAI's fields, and three of our own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"input": "Bees dry nectar until it becomes honey."},
+                {
+                    "input": ["how do bees make honey"],
+                    "side": "query",
+                    "task": "Retrieval",
+                    "encoding_format": "base64",
+                },
+            ]
+        }
+    )
+
+    input: Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_texts)]
+    """One text, or several."""
+    model: Annotated[Name, Field(max_length=256)] = SERVED
+    """Name of the model that is served, or ``default`` for whichever it is; another is refused."""
+    dimensions: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """One of the model's widths; the widest where it is left out."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """Numbers, or the bytes of little-endian float32 in base64."""
+    user: Annotated[str, BeforeValidator(_whole)] | None = None
+    """Taken because OpenAI's clients may send it, and not looked at."""
+    task: Annotated[str, BeforeValidator(_whole), Field(max_length=128)] = "Retrieval"
+    """An MTEB task type (Retrieval, STS, Classification, Clustering, ...) or the name of a task."""
+    side: Literal["query", "document"] = "document"
+    """Which side of the task the texts stand on; only queries carry an instruction."""
+    instruction: Annotated[str, BeforeValidator(_whole), Field(max_length=4000)] | None = None
+    """Your own instruction for queries, in place of the task's."""
+
+    def request(self, limits: Limits) -> VectorRequest:
+        """What is asked of the model.
+
+        Raises:
+            TooMuch: If there are too many texts, or one is too long.
+        """
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        if len(texts) > limits.texts:
+            raise TooMuch(f"These are {len(texts):,} texts; send at most {limits.texts:,} at once.")
+        longest = max(map(len, texts))
+        if longest > limits.characters:
+            raise TooMuch(
+                f"The longest of these texts has {longest:,} characters; send at most {limits.characters:,} of each."
+            )
+        return VectorRequest(texts, self.model, self.dimensions, self.side, self.task, self.instruction)
+
+
+class Embedding(_Answer):
+    """The vector of one text."""
+
+    object: Literal["embedding"]
+    index: int
+    """Place of the text in the input, from 0."""
+    embedding: list[float] | str
+    """A vector of length 1, as numbers or in base64."""
+
+
+class Usage(_Answer):
+    """What it took."""
+
+    prompt_tokens: int
+    """Tokens the model read, instructions included."""
+    total_tokens: int
+
+
+class EmbeddingsAnswer(_Answer):
+    """Vectors in the order of the texts."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class SearchBody(_Body):
+    """A question to a corpus."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"corpus": "samples", "query": "how do bees make honey"},
+                {"corpus": "samples", "query": "蜜蜂如何酿蜜", "mode": "keyword", "page_size": 3, "languages": ["zh"]},
+            ]
+        }
+    )
+
+    corpus: Annotated[Name, Field(min_length=1, max_length=64)]
+    """Name of the corpus; GET /v1/corpora lists them."""
+    query: Annotated[str, BeforeValidator(_whole), Field(min_length=1, max_length=4000)]
+    """A question or a few words, in English or Chinese."""
+    mode: Literal["hybrid", "semantic", "keyword"] = "hybrid"
+    """By meaning, by words, or both."""
+    page: Annotated[int, Field(ge=1, le=1000)] = 1
+    page_size: Annotated[int, Field(ge=1, le=100)] = 10
+    """Documents on a page."""
+    file_types: Annotated[list[FileType], Field(max_length=32, fail_fast=True)] = []
+    """Only documents of these types (markdown, pdf, ...); all where it is empty."""
+    languages: Annotated[list[Language], Field(max_length=32, fail_fast=True)] = []
+    """Only documents in these languages (en, zh, ...; und where none is known); all where it is empty."""
+
+    def request(self) -> SearchRequest:
+        """What is asked of the index."""
+        return SearchRequest(
+            corpus=self.corpus,
+            query=self.query,
+            mode=Mode(self.mode),
+            page=self.page,
+            page_size=self.page_size,
+            file_types=frozenset(self.file_types),
+            languages=frozenset("" if code == _UNDETERMINED else code for code in self.languages),
+        )
+
+
+class SearchAnswer(_Answer):
+    """One page of results, the best passage of each document, best first."""
+
+    results: list[SearchResult]
+    has_more: bool
+    """Whether a further page would show anything."""
+    scored_by: Mode
+    """What the scores are: the mode asked for, or its one leg that had anything to go by."""
+    facets: Facets
+    """How many documents have each file type and each language."""
+    encode_seconds: float
+    store_seconds: float
+
+    @classmethod
+    def of(cls, page: SearchPage) -> Self:
+        """A page as an answer."""
+        return cls.model_validate(page)
+
+
+class CorpusAnswer(_Answer):
+    """One corpus."""
+
+    name: str
+    documents: int
+    """Documents that can be searched."""
+    passages: int
+    """How many passages they were cut into."""
+    model: str
+    """Name of the model it was built with; empty before the first build."""
+    failed_files: int
+    """Files that could not be read when it was built."""
+    updated: datetime | None
+    """When it was last built."""
+    searchable: bool
+    """False before the first build."""
+
+
+class CorporaAnswer(_Answer):
+    """Every corpus by name."""
+
+    corpora: list[CorpusAnswer]
+
+    @classmethod
+    def of(cls, corpora: Sequence[CorpusInfo]) -> Self:
+        """Corpora as an answer: where they are on the disk is nobody's business."""
+        return cls(
+            corpora=[
+                CorpusAnswer(
+                    name=corpus.name,
+                    documents=corpus.documents,
+                    passages=corpus.chunks,
+                    model=corpus.model,
+                    failed_files=corpus.failed_files,
+                    updated=corpus.updated,
+                    searchable=corpus.searchable,
+                )
+                for corpus in corpora
+            ]
+        )
+
+
+class State(_Answer):
+    """That all is well."""
+
+    status: Literal["ok"]
+
+
+class Failure(_Answer):
+    """What went wrong."""
+
+    message: str
+    """What happened and what to do, in one sentence."""
+    type: str
+    param: str | None
+    """The field at fault."""
+    code: str | None
+    """What a program can tell it by."""
+
+
+class FailureAnswer(_Answer):
+    """Every failure looks like this."""
+
+    error: Failure
