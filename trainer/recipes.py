@@ -253,7 +253,7 @@ def tiny(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
         update={
             "name": "distill",
             "loss": finetune.loss.model_copy(update={"distill_weight": 1.0, "distill_candidates": "batch"}),
-            "teachers": (TeacherConfig(model="minilm-standin", languages=("en",)),),
+            "teachers": (TeacherConfig(model="kalm-nano"),),
             "export_checkpoints": True,
         }
     )

@@ -22,9 +22,9 @@ def backup(target: Annotated[Path, typer.Argument(help="The archive to write, as
 
 
 def restore(source: Annotated[Path, typer.Argument(help="An archive that kalm backup wrote.")]) -> None:
-    """Bring an archive back into the data folder, which must not hold an installation.
+    """Bring an archive back into the data folder (KALM_DATA_DIR), which must not hold an installation.
 
-    Example: KALM_DATA_DIR=/srv/kalm kalm restore kalm-2026-11-21.tar.gz
+    Example: kalm restore kalm-2026-11-21.tar.gz
     """
     folder = load_settings().data_dir
     _tell(f"{folder} has again", restore_backup(source, folder))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from embedder.catalogue import PACKAGED
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.records import Corpus
@@ -28,7 +27,6 @@ class CorpusInfo:
         documents: Searchable documents.
         chunks: How many passages they were cut into.
         model: Name of the embedding model it was built with; empty before the first build.
-        is_stand_in: Whether that model only stands in for the bilingual one (it reads English).
         failed_files: How many files could not be read when it was built.
         updated: When it was last built; None before the first time.
         searchable: False for a corpus that was added but not built yet.
@@ -39,7 +37,6 @@ class CorpusInfo:
     documents: int
     chunks: int
     model: str
-    is_stand_in: bool
     failed_files: int
     updated: datetime | None
     searchable: bool
@@ -98,7 +95,7 @@ class CorpusService:
 
     def _info(self, corpus: Corpus) -> CorpusInfo:
         if corpus.live is None:
-            return CorpusInfo(corpus.name, corpus.root, 0, 0, "", False, 0, None, searchable=False)
+            return CorpusInfo(corpus.name, corpus.root, 0, 0, "", 0, None, searchable=False)
         generation = self._catalog.generation(corpus.name, corpus.live)
         model = generation.manifest.model
         return CorpusInfo(
@@ -107,7 +104,6 @@ class CorpusService:
             documents=generation.documents,
             chunks=generation.chunks,
             model=Path(model).name if Path(model).is_absolute() else model,
-            is_stand_in=model in PACKAGED,
             failed_files=len(self._catalog.failed_files(corpus.name, corpus.live)),
             updated=generation.created,
             searchable=True,

@@ -47,11 +47,10 @@ def status_line(request: SearchRequest, page: SearchPage, t: Translator) -> str:
 
 def notes(corpus: CorpusInfo, t: Translator) -> str:
     """What the reader should know about the corpus; empty when there is nothing to tell."""
-    lines = [t("note.stand_in")] if corpus.is_stand_in else []
-    if corpus.failed_files > 0:
-        lines.append(t.count("note.failed", corpus.failed_files))
-    text = "".join(f"<p>{plain(line)}</p>" for line in lines)
-    return f'<div class="kalm-notes"{_lang(t.language)}>{text}</div>' if lines else ""
+    if not corpus.failed_files:
+        return ""
+    line = plain(t.count("note.failed", corpus.failed_files))
+    return f'<div class="kalm-notes"{_lang(t.language)}><p>{line}</p></div>'
 
 
 def facts(corpus: CorpusInfo, t: Translator) -> str:

@@ -34,11 +34,6 @@ class CorpusInfo(Protocol):
         ...
 
     @property
-    def is_stand_in(self) -> bool:
-        """Whether that model only stands in for the bilingual one (it reads English)."""
-        ...
-
-    @property
     def failed_files(self) -> int:
         """Files that could not be read when it was built."""
         ...

@@ -209,4 +209,5 @@ def test_the_command_line_finds_the_same_beside_the_server(visit, samples, kalm)
     found = kalm(samples, "search", "samples", question, "--mode", "semantic", "--json")
     assert found.err == ""
     assert [result["title"] for result in json.loads(found.out)] == titles
-    assert titles[0] == "John Harrison and the Problem of Longitude"
+    # Beside it stands how the fleets of Zheng He found their way, in Chinese.
+    assert "John Harrison and the Problem of Longitude" in titles[:2]

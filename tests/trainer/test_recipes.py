@@ -66,7 +66,7 @@ def test_small_recipes_have_all_stages(made):
     assert [stage.name for stage in recipe.stages] == ["pretrain", "finetune", "distill", "soup"]
     assert [len(stage.loss.dims) == len(stage.loss.weights) for stage in recipe.stages[:3]] == [True] * 3
     assert recipe.stages[2].export_checkpoints or recipe.stages[1].export_checkpoints
-    assert recipe.stages[2].teachers[0].languages == ("en",)
+    assert recipe.stages[2].teachers[0].languages in {(), ("en",)}
 
 
 def test_the_shipped_models_recipe_names_its_tables_wherever_the_data_is():

@@ -26,6 +26,7 @@ async def test_results_are_those_of_the_search_with_all_they_hold(client, instal
             "highlights": [list(span) for span in result.highlights],
             "title_highlights": [list(span) for span in result.title_highlights],
             "headings": list(result.headings),
+            "duplicates": list(result.duplicates),
         }
     assert {result["uri"] for result in found["results"]} == {"bees.md", "tea.txt"}
     assert (found["scored_by"], found["has_more"]) == ("keyword", False)

@@ -39,7 +39,6 @@ class Corpus:
     documents: int
     chunks: int
     model: str
-    is_stand_in: bool
     failed_files: int
     updated: datetime | None
     searchable: bool
@@ -51,7 +50,6 @@ def corpus(name: str = "samples", **changes: object) -> Corpus:
         "documents": 1234,
         "chunks": 5678,
         "model": "kalm-small",
-        "is_stand_in": False,
         "failed_files": 0,
         "updated": datetime(2026, 3, 5, tzinfo=UTC),
         "searchable": True,

@@ -214,9 +214,8 @@ def test_the_browser_chooses_the_language_and_the_reader_may_change_it(open_page
     assert "Results 11–14" in words(page)
 
 
-def test_the_stand_in_model_and_lost_files_are_mentioned(backend, open_page, make_corpus):
-    backend.known = [make_corpus(is_stand_in=True, failed_files=1)]
-    assert "English stand-in model: questions in Chinese are matched mainly by keywords." in shown(open_page())
+def test_lost_files_are_mentioned(backend, open_page, make_corpus):
+    backend.known = [make_corpus(failed_files=1)]
     assert "1 file could not be read" in shown(open_page(q="stars"))
 
 
