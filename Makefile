@@ -17,8 +17,8 @@ demo: $(VENV)/.demo
 	@$(BIN)/kalm index build samples
 	@$(BIN)/kalm corpus add packages "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	   --include '*.dist-info/METADATA'
-	@$(BIN)/kalm index build packages
-	@$(BIN)/kalm serve
+	@$(BIN)/kalm index build packages --detach
+	@$(BIN)/kalm worker --once & $(BIN)/kalm serve  # the page opens at once; the second corpus comes in beside it
 
 test: $(VENV)/.dev lint
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
