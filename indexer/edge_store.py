@@ -29,6 +29,7 @@ from indexer.store import (
     Query,
     StoreError,
     VectorEngine,
+    answered,
     missing_engine,
     missing_generation,
 )
@@ -77,13 +78,13 @@ class EdgeStore:
 
     def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """The hits of several queries: one request to the engine."""
-        requests = {place: request for place, query in enumerate(queries) if (request := _request(query))}
-        if not requests:
-            return [[] for _ in queries]
-        found = self._shard.query_batch(edge.QueryBatchRequest(list(requests.values())))
-        hits = {place: [_from_edge(one) for one in leg] for place, leg in zip(requests, found, strict=True)}
-        # Equal scores in an order of their own.
-        return [sorted(hits.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
+
+        def ask(requests: list[edge.QueryRequest]) -> list[list[Hit]]:
+            return [
+                [_from_edge(one) for one in leg] for leg in self._shard.query_batch(edge.QueryBatchRequest(requests))
+            ]
+
+        return answered(queries, _request, ask)
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""

@@ -33,6 +33,7 @@ from indexer.store import (
     Query,
     StoreError,
     VectorEngine,
+    answered,
     missing_engine,
     missing_generation,
 )
@@ -122,18 +123,13 @@ class ServerStore:
 
     def search_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
         """The hits of several queries: one request to the server."""
-        requests = {place: request for place, query in enumerate(queries) if (request := _request(query))}
-        if not requests:
-            return [[] for _ in queries]
-        answers = self._requests.prompt(
-            self._client.query_batch_points, self._collection, list(requests.values()), timeout=self._short
-        )
-        hits = {
-            place: [_from_server(found) for found in answer.points]
-            for place, answer in zip(requests, answers, strict=True)
-        }
-        # Equal scores in an order of their own.
-        return [sorted(hits.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
+
+        def ask(requests: list[models.QueryRequest]) -> list[list[Hit]]:
+            send = self._client.query_batch_points
+            answers = self._requests.prompt(send, self._collection, requests, timeout=self._short)
+            return [[_from_server(found) for found in answer.points] for answer in answers]
+
+        return answered(queries, _request, ask)
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""

@@ -4,10 +4,10 @@ A store holds the passages of one generation of one corpus. Two engines stand be
 the process, and a Qdrant server. Both keep LangChain's payload layout (``page_content`` and ``metadata``).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from indexer.lexical import SparseVector
 
 EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
 """What manifests call the two engines."""
+
+_Request = TypeVar("_Request")
 
 FILTERABLE = ("document_id", "file_type", "language")
 """Payload fields a search may be restricted by; indexed before the graph is built."""
@@ -82,6 +84,23 @@ class Hit:
     score: float
     text: str
     metadata: Mapping[str, Any]
+
+
+def answered(
+    queries: Sequence[Query],
+    as_request: Callable[[Query], _Request | None],
+    ask: Callable[[list[_Request]], list[list[Hit]]],
+) -> list[list[Hit]]:
+    """Hits of several queries by one request to an engine, equal scores in an order of their own.
+
+    Args:
+        queries: What is asked.
+        as_request: A query in the engine's terms; None where it has nothing to go by, and so finds nothing.
+        ask: The engine: hits of each request, in their order.
+    """
+    requests = {place: request for place, query in enumerate(queries) if (request := as_request(query)) is not None}
+    found = dict(zip(requests, ask(list(requests.values())), strict=True)) if requests else {}
+    return [sorted(found.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
 
 
 class VectorStore(Protocol):

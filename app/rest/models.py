@@ -166,6 +166,8 @@ class SearchBody(_Body):
     """A question or a few words, in English or Chinese."""
     mode: Literal["hybrid", "semantic", "keyword"] = "hybrid"
     """By meaning, by words, or both."""
+    operators: bool = True
+    """Whether quotes, minus and fields in the query mean something (docs/search.md); off for text as it stands."""
     page: Annotated[int, Field(ge=1, le=1000)] = 1
     page_size: Annotated[int, Field(ge=1, le=100)] = 10
     """Documents on a page."""
@@ -180,6 +182,7 @@ class SearchBody(_Body):
             corpus=self.corpus,
             query=self.query,
             mode=Mode(self.mode),
+            operators=self.operators,
             page=self.page,
             page_size=self.page_size,
             file_types=frozenset(self.file_types),
