@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.gate import Check, Gate, GateFailed, GoldenQuery
+from indexer.pipeline import KEPT_GENERATIONS
 from indexer.records import Generation
 from indexer.store import VectorEngine
 
@@ -64,7 +65,7 @@ class Versions:
         return self.gate.checks(corpus, waiting, live, golden)
 
     def swap(self, corpus: str, golden: Sequence[GoldenQuery] = (), *, force: bool = False) -> int:
-        """Put the version that waits in use, if it passes its checks.
+        """Put the version that waits in use, if it passes its checks; of earlier ones the last is kept.
 
         Args:
             corpus: The corpus.
@@ -87,6 +88,8 @@ class Versions:
                 f"kalm index swap {corpus} --force, or discard it with kalm index discard {corpus}."
             )
         self._go_to(corpus, waiting)
+        for old in self.catalog.prune(corpus, keep=KEPT_GENERATIONS):
+            self.engine.drop(corpus, old)
         return waiting.number
 
     def rollback(self, corpus: str, number: int | None = None) -> int:

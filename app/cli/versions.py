@@ -35,11 +35,11 @@ def rebuild(
 
     Example: kalm index rebuild handbook --golden questions.jsonl
     """
-    asked = _read(golden)
     if detach:
         services().indexing.submit(name, fresh=True, held=True)
         console.print(f"kalm worker builds the new version of {name}; kalm index swap {name} then puts it in use.")
         return
+    asked = _read(golden)  # before the work: a list that cannot be read should not cost it
     with build_progress(name) as on_progress:
         report = services().indexing.rebuild(name, on_progress=on_progress)
     console.print(f"Version {report.generation} of {name}: {report.documents:,} documents, {report.chunks:,} passages.")

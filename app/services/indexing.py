@@ -224,7 +224,13 @@ class IndexService:
                 f"The build of {corpus.name} is paused (run {run.id}); let it go on with kalm jobs resume {run.id}, "
                 f"or end it with kalm jobs cancel {run.id}."
             )
-        if run.state is not RunState.CANCELLING and run.held == held and self._fits(run, corpus, fresh):
+        if run.held != held:
+            kind = "rebuild" if run.held else "build"
+            raise BuildRefused(
+                f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm index {kind} "
+                f"{corpus.name} or kalm worker, or end it with kalm jobs cancel {run.id}."
+            )
+        if run.state is not RunState.CANCELLING and self._fits(run, corpus, fresh):
             return self._jobs.resume(run.id)
         free_what_the_dead_hold(workers_folder(self._lock_folder), self._leases, run.id)
         if self._leases.owners(run.id):

@@ -58,6 +58,14 @@ def test_a_worker_builds_a_version_that_waits(cli, shelf):
     assert versions(cli) == [(True, False, 2)]
 
 
+def test_a_build_and_a_rebuild_do_not_end_each_other(cli, shelf):
+    done(cli("index", "rebuild", "shelf", "--detach"))
+    refused = cli("index", "build", "shelf")
+    assert (refused.code, "A rebuild of shelf is queued (run 2); finish it" in refused.err) == (1, True)
+    done(cli("index", "rebuild", "shelf"))
+    assert versions(cli) == [(True, False, 2), (False, False, 2)]
+
+
 @pytest.mark.parametrize("command", ["swap", "check", "discard"])
 def test_where_nothing_waits_one_sentence_says_so(cli, shelf, command):
     assert "kalm index rebuild shelf builds one" in cli("index", command, "shelf").err

@@ -79,6 +79,17 @@ def test_going_back_and_forth_gives_each_versions_own_documents(books, versions)
     assert uris(books) == new
 
 
+def test_of_many_rebuilt_versions_the_last_two_are_kept(books, versions):
+    made = [books.first]
+    for _ in range(3):
+        made.append(rebuild(books))
+        versions.swap("books", force=True)
+    assert [number for number, *_ in standings(versions)] == made[:1:-1]
+    folders = {path.name for path in (books.data / "indexes" / "books").glob("generation-*")}
+    assert folders == {f"generation-{number:04d}" for number in made[2:]}
+    assert len(uris(books)) == 13
+
+
 def test_nothing_is_built_over_a_version_that_waits(books, versions):
     waiting = rebuild(books)
     books.write("new.txt", "A new article about honey.")
