@@ -32,6 +32,7 @@ from indexer.records import (
 )
 from indexer.staging import in_generation
 from indexer.tables import (
+    CatalogAway,
     CatalogError,
     CorpusRow,
     Database,
@@ -58,18 +59,18 @@ class Catalog:
             url: ``sqlite:///PATH`` or ``postgresql+psycopg://...``.
 
         Raises:
-            CatalogError: If it cannot be opened.
+            CatalogAway: If it cannot be opened.
         """
         try:
             self.database = Database(url)
         except ArgumentError as error:
-            raise CatalogError(f"The catalog cannot be opened ({error}); check KALM_DATABASE_URL.") from error
+            raise CatalogAway(f"The catalog cannot be opened ({error}); check KALM_DATABASE_URL.") from error
         except ImportError as error:
-            raise CatalogError(
+            raise CatalogAway(
                 f"The catalog cannot be opened ({error}); run pip install 'kalm-retrieval[postgres]'."
             ) from error
         except DBAPIError as error:
-            raise CatalogError(
+            raise CatalogAway(
                 f"The catalog {without_secrets(url)!r} cannot be opened ({reason_of(error)}); check KALM_DATABASE_URL."
             ) from error
 

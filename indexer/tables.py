@@ -21,6 +21,10 @@ class CatalogError(AppError):
     """Something is not, or already is, in the catalog; or its database does not answer."""
 
 
+class CatalogAway(CatalogError):
+    """The catalog's database does not answer, or cannot be opened."""
+
+
 class Base(DeclarativeBase):
     """All tables."""
 
@@ -139,7 +143,7 @@ def _calm() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise CatalogError(
+        raise CatalogAway(
             f"The catalog does not answer ({reason_of(error)}); see to its database, then retry."
         ) from error
 
@@ -237,7 +241,7 @@ def migrate(connection: Connection) -> None:
     """Bring the schema up to date.
 
     Raises:
-        CatalogError: If it is of a version that is not known here.
+        CatalogAway: If it is of a version that is not known here.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -245,7 +249,7 @@ def migrate(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise CatalogError(
+        raise CatalogAway(
             f"The catalog was made by another version of this application ({error}); run the newest of them."
         ) from error
 

@@ -18,7 +18,7 @@ from embedder.protocol import InvalidInput
 from indexer.generations import NotBuilt
 from indexer.search import SearchRefused
 from indexer.store import StoreError
-from indexer.tables import CatalogError
+from indexer.tables import CatalogAway, CatalogError
 
 UNKNOWN_FIELD = "unknown_field"
 """Type of the error of a body with a field that there is not."""
@@ -37,6 +37,7 @@ class TooMuch(AppError):
 
 _STATUSES: Mapping[type[AppError], tuple[int, str | None]] = {
     NotServed: (404, "model_not_found"),
+    CatalogAway: (503, "unavailable"),
     CatalogError: (404, "corpus_not_found"),
     NotBuilt: (409, "corpus_not_built"),
     WrongModel: (409, "model_changed"),
@@ -51,7 +52,7 @@ _STATUSES: Mapping[type[AppError], tuple[int, str | None]] = {
     Unavailable: (503, "unavailable"),
     TooSlow: (504, "timeout"),
 }
-"""Status and code of errors that are fit for a user; any other is a 400."""
+"""Status and code of errors that are fit for a user, the first that fits; any other is a 400."""
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 

@@ -8,6 +8,7 @@ from app.services.encoders import WrongModel
 from embedder.errors import AppError
 from indexer.search import Mode, SearchRequest, SearchResult
 from indexer.store import StoreError
+from indexer.tables import CatalogAway
 
 
 async def ask(client, **body):
@@ -87,7 +88,12 @@ async def test_what_cannot_be_asked_is_refused_in_one_sentence(client, body, sta
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
-    [(WrongModel, 409, "model_changed"), (StoreError, 503, "unavailable"), (AppError, 400, None)],
+    [
+        (WrongModel, 409, "model_changed"),
+        (StoreError, 503, "unavailable"),
+        (CatalogAway, 503, "unavailable"),
+        (AppError, 400, None),
+    ],
 )
 async def test_errors_fit_for_a_user_keep_their_sentence(error, status, code):
     def search(request):
