@@ -12,6 +12,7 @@ import json
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _LEVEL = 1
 """Of compression: most of what it saves are the engine's preallocated holes."""
 
 _BLOCK = 2**20
+_UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error)
+"""What a disk and a damaged archive raise."""
 
 
 class BackupRefused(AppError):
@@ -78,8 +81,8 @@ def make_backup(catalog: Catalog, data_folder: Path, lock_folder: Path, target: 
         _verify(partial)
         partial.rename(target)
         _sync(target.parent)
-    except OSError as error:
-        raise BackupRefused(f"{target} cannot be written ({error.strerror or error}); nothing was changed.") from error
+    except _UNREADABLE as error:
+        raise BackupRefused(f"{target} cannot be written, or not read back ({error}); nothing was changed.") from error
     finally:
         partial.unlink(missing_ok=True)
     return BackupReport(len(listed), sum(size for size, _ in listed.values()), tuple(corpora))
@@ -108,7 +111,7 @@ def restore_backup(source: Path, data_folder: Path) -> BackupReport:
             with tarfile.open(source, "r:gz") as archive:
                 archive.extractall(place, filter="data")
             report = _compared(place)
-        except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        except (*_UNREADABLE, ValueError, KeyError, TypeError) as error:
             raise BackupRefused(
                 f"{source} is no backup that can be restored ({error}); nothing was changed."
             ) from error

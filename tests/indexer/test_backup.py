@@ -76,7 +76,7 @@ def test_a_build_that_is_being_finished_is_waited_for(books, tmp_path):
     assert list(tmp_path.glob("kalm*")) == []
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "missing", "foreign", "empty", "newer"])
+@pytest.mark.parametrize("harm", ["cut", "flipped", "scrambled", "missing", "foreign", "empty", "newer"])
 def test_a_damaged_archive_changes_nothing(books, tmp_path, harm, monkeypatch):
     target = tmp_path / "kalm.tar.gz"
     if harm == "newer":
@@ -91,6 +91,9 @@ def test_a_damaged_archive_changes_nothing(books, tmp_path, harm, monkeypatch):
         at = plain.index(b"Bees make honey")
         plain[at] ^= 1
         target.write_bytes(gzip.compress(bytes(plain), 1))
+    elif harm == "scrambled":
+        middle = len(whole) // 2
+        target.write_bytes(whole[:middle] + b"\xff" * 64 + whole[middle + 64 :])
     elif harm == "missing":
         kept = tmp_path / "kept"
         with tarfile.open(target) as archive:
