@@ -79,7 +79,7 @@ class Doctor:
     def _corpus(self, corpus: Corpus) -> Iterator[Finding]:
         name = corpus.name
         if corpus.live is None:
-            yield Finding(name, "index", False, "it is not built yet", f"kalm index build {name}")
+            yield Finding(name, "build", False, "it was never built", f"kalm index build {name}")
             return
         generation = self.catalog.generation(name, corpus.live)
         yield self._sources(corpus)

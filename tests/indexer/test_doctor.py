@@ -88,7 +88,7 @@ def test_a_model_that_cannot_be_had(books):
 
 
 def test_a_corpus_that_is_not_built(bench):
-    assert wrong(examine(bench)) == {"index": "kalm index build books"}
+    assert wrong(examine(bench)) == {"build": "kalm index build books"}
 
 
 def test_a_run_that_failed_is_told(books):
