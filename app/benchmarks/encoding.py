@@ -60,7 +60,7 @@ def bench_encode(
         products = Products.of(ours)
         contestants = {f"ours, {ours.dtype}": ours.encode_documents, **_sentence_transformers(place, ours.max_tokens)}
         if peer is not None:
-            contestants[f"sentence-transformers, default, {peer.name}"] = _other_model(peer)
+            contestants[f"sentence-transformers, default, {peer.parent.name}/{peer.name}"] = _other_model(peer)
         best = dict.fromkeys(contestants, float("inf"))
         for encode in contestants.values():
             encode(texts[:4])  # the first call of each pays for set-up

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 
 import pytest
 import typer
@@ -52,6 +53,16 @@ def test_what_the_image_is_built_from_is_there_and_nothing_else_is_sent_along():
     rules = [line for line in read(".dockerignore").splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == set(copied)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["Dockerfile", "Makefile", "README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))],
+)
+def test_what_is_installed_is_an_extra_that_there_is(place):
+    there = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"].keys()
+    named = re.findall(r"(?:'\.|kalm-retrieval)\[([\w,]+)\]", read(place))
+    assert {extra for extras in named for extra in extras.split(",")} <= there
 
 
 def test_all_packages_are_in_the_image():
