@@ -156,14 +156,16 @@ def services() -> Services:
     return Services(load_settings())
 
 
-def search_backend() -> SearchService:
-    """What the search page talks to."""
+def page_services() -> Services:
+    """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
-        return services().search
+        made = services()
+        _ = made.search
+        return made
 
 
 def rest_backend() -> Services:
-    """What the REST interface talks to: the same objects as the page, of which it asks for these."""
+    """What the REST interface talks to: the same objects as the pages, of which it asks for these."""
     with _making:
         made = services()
         _ = made.search, made.vectors, made.keys

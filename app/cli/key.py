@@ -8,7 +8,7 @@ from rich.table import Table
 
 from app.bootstrap import services
 from app.cli.output import console, errors
-from app.services.keys import Role
+from app.services.access import Role
 
 commands = typer.Typer(help="Enter, list and revoke keys of the REST interface.", no_args_is_help=True)
 

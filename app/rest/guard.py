@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.rest.contract import MakeBackend
 from app.rest.errors import failure
-from app.services.keys import ApiKey, KeyRing, Role
+from app.services.access import Role
+from app.services.keys import ApiKey, KeyRing
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Asked by machines that watch over others and hold no key."""

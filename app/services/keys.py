@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
+from app.services.access import Role
 from indexer.key_tables import KeyEntry, KeyRefused, KeyTable
 
 _SECRET_BYTES = 32
@@ -16,19 +16,6 @@ _MARK = "kalm_"
 """Begins every key, so that people and secret scanners know one when they see it."""
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
-
-
-class Role(StrEnum):
-    """What a key is for; each may also do what the ones before it may."""
-
-    VIEWER = "viewer"
-    EDITOR = "editor"
-    ADMIN = "admin"
-
-    def covers(self, needed: "Role") -> bool:
-        """Whether this role may do what ``needed`` may."""
-        order = list(Role)
-        return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True, slots=True)

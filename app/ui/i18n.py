@@ -34,9 +34,10 @@ _OWN_NAMES = LANGUAGES | {
 
 @cache
 def catalogue(language: str) -> dict[str, str]:
-    """All wording of the interface in one of ``LANGUAGES``, by key."""
-    text = files("app").joinpath("locale", f"{language}.json").read_text(encoding="utf-8")
-    wording: dict[str, str] = json.loads(text)
+    """All wording of the interface in one of ``LANGUAGES``, by key: the files of its folder, one for each page."""
+    wording: dict[str, str] = {}
+    for part in files("app").joinpath("locale", language).iterdir():
+        wording |= json.loads(part.read_text(encoding="utf-8"))
     return wording
 
 

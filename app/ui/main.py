@@ -2,17 +2,25 @@
 
 import streamlit as st
 
-from app.bootstrap import search_backend
-from app.ui.search_page import calm_errors, render, translator
+from app.bootstrap import page_services
+from app.ui.frame import calm_errors, translator
+from app.ui.search import page as search
 
 
 def main() -> None:
-    """Open the backend, which the first visitor waits for, and draw the page."""
+    """Open the services, which the first visitor waits for, and draw the page whose address was asked for."""
     t = translator()
     with calm_errors(t):
         with st.spinner(t("app.opening")):
-            backend = search_backend()
-        render(backend)
+            services = page_services()
+
+        def search_page() -> None:
+            search.render(services.search)
+
+        pages = [
+            st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
+        ]
+        st.navigation(pages, position="top").run()
 
 
 # Streamlit runs this file under the name __main__, on every interaction.

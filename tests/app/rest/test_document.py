@@ -9,7 +9,7 @@ from rest_cases import LIMITS
 from schemathesis.engine.events import FatalError, NonFatalError
 
 from app.rest.application import PATHS, create_application
-from app.services.keys import Role
+from app.services.access import Role
 
 UNLISTED = {"/openapi.json"}
 

@@ -8,7 +8,8 @@ from sqlalchemy import create_engine, text
 
 from app.rest import guard
 from app.rest.application import PATHS, create_application
-from app.services.keys import KeyRing, Role
+from app.services.access import Role
+from app.services.keys import KeyRing
 from indexer.key_tables import KeyRefused
 
 NO_KEY = "There is no key yet, so only programs on the server's own machine may ask; kalm key add NAME makes one."

@@ -130,7 +130,7 @@ def open_page(backend: FakeBackend) -> Callable[..., AppTest]:
     """Load the page as a browser would, at a URL and with a locale."""
 
     def page(backend):  # runs on its own, without this module's names
-        from app.ui.search_page import render
+        from app.ui.search.page import render
 
         render(backend)
 

@@ -9,7 +9,7 @@ import app.ui
 from app.ui.i18n import LANGUAGES, Translator, browser_language, catalogue
 from indexer.search import Mode
 
-SOURCES = "".join(path.read_text(encoding="utf-8") for path in Path(app.ui.__path__[0]).glob("*.py"))
+SOURCES = "".join(path.read_text(encoding="utf-8") for path in Path(app.ui.__path__[0]).rglob("*.py"))
 
 
 def placeholders(wording: str) -> set[str]:

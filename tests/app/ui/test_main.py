@@ -4,7 +4,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from streamlit import config
@@ -21,7 +21,7 @@ CONFIG = UI / ".streamlit" / "config.toml"
 def run_main(monkeypatch):
     def run(search_backend):
         bootstrap = ModuleType("app.bootstrap")
-        bootstrap.search_backend = search_backend
+        bootstrap.page_services = lambda: SimpleNamespace(search=search_backend())
         monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
         return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
 
@@ -53,7 +53,7 @@ def test_every_option_of_the_configuration_exists():
 
 
 def test_nothing_is_fetched_from_the_network():
-    sources = [CONFIG, *UI.glob("*.css"), *UI.glob("*.py")]
+    sources = [CONFIG, *UI.rglob("*.css"), *UI.rglob("*.py")]
     for path in sources:
         text = path.read_text(encoding="utf-8")
         assert "https:" not in text, path

@@ -5,14 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from app.ui import cards
-from app.ui.contract import CorpusInfo
-from app.ui.i18n import LANGUAGES, Translator
-from app.ui.state import PageState, clean_query
+from app.ui.search import cards
+from app.ui.search.contract import CorpusInfo
+from app.ui.i18n import Translator
+from app.ui.markup import as_label
+from app.ui.search.state import PageState, clean_query
 from indexer.search import FacetCount, Facets, Mode
 
 EXAMPLES = 4
-_PUNCTUATION = {ord(char): f"\\{char}" for char in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"}
 
 
 def read_state() -> PageState:
@@ -23,22 +23,6 @@ def read_state() -> PageState:
 def change(**changes: Any) -> None:  # noqa: ANN401 - fields of PageState
     """Write a changed state to the address bar. For callbacks: the run that follows shows it."""
     st.query_params.from_dict(read_state().changed(**changes).to_params())
-
-
-def language_switch(t: Translator) -> None:
-    """English or 中文."""
-    _seed("interface", t.language)
-    st.segmented_control(
-        t("interface.label"),
-        list(LANGUAGES),
-        format_func=LANGUAGES.__getitem__,
-        required=True,
-        key="interface",
-        label_visibility="collapsed",
-        on_change=_store,
-        # The same results in other words: stay on the page.
-        kwargs={"key": "interface", "keep_page": True},
-    )
 
 
 def corpus_picker(corpora: Sequence[CorpusInfo], chosen: CorpusInfo, t: Translator) -> None:
@@ -132,11 +116,6 @@ def welcome(corpus: CorpusInfo, t: Translator) -> None:
     st.html(cards.facts(corpus, t))
 
 
-def as_label(text: str) -> str:
-    """Text as a widget label that shows it letter for letter: labels are Markdown, with emoji and icon codes."""
-    return text.translate(_PUNCTUATION)
-
-
 def _filter(
     key: str, counts: Sequence[FacetCount], selected: frozenset[str], name: Callable[[str], str], t: Translator
 ) -> None:
@@ -165,10 +144,10 @@ def _seed(key: str, value: object) -> None:
         st.session_state[key] = value
 
 
-def _store(key: str, keep_page: bool = False) -> None:
+def _store(key: str) -> None:
     value = st.session_state[key]
     value = frozenset(value) if isinstance(value, list) else value
-    change(**{key: value}, **({"page": read_state().page} if keep_page else {}))
+    change(**{key: value})
 
 
 def _ask_typed(corpus: str) -> None:

@@ -2,24 +2,21 @@
 
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.ui import cards, widgets
-from app.ui.contract import CorpusInfo, SearchBackend
-from app.ui.i18n import Translator, browser_language
-from app.ui.state import PageState
-from embedder.errors import AppError
+from app.ui.search import cards, widgets
+from app.ui.search.contract import CorpusInfo, SearchBackend
+from app.ui.frame import begin, calm_errors, header, translator
+from app.ui.i18n import Translator
+from app.ui.markup import notice
+from app.ui.search.state import PageState
 from indexer.search import Facets, Mode, SearchPage, SearchRequest
 
 PAGE_SIZE = 10
-_STYLE = Path(__file__).with_name("style.css")
-_ICON = Path(__file__).with_name("icon.svg")
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +25,9 @@ def render(backend: SearchBackend) -> None:
     """Draw the page for the state in the URL."""
     state = widgets.read_state()
     t = translator()
-    _frame(state, t)
-    picker = _header(t)
+    title = t("app.title")
+    begin(f"{state.query} · {title}" if state.query else title)
+    picker = header(t)
     with calm_errors(t):
         corpora = backend.corpora()
         if not corpora:
@@ -51,46 +49,6 @@ def render(backend: SearchBackend) -> None:
             widgets.welcome(corpus, t)
 
 
-def translator() -> Translator:
-    """Wording in the language of the URL, else of the browser."""
-    return Translator(widgets.read_state().interface or browser_language(st.context.locale))
-
-
-@contextmanager
-def calm_errors(t: Translator) -> Iterator[None]:
-    """Show what goes wrong inside as one sentence: the error's own if it was written for users.
-
-    Anything else is a bug; its traceback goes to the log and never to the page.
-    """
-    try:
-        yield
-    except AppError as error:
-        _failure(str(error), t)
-    except Exception:
-        log.exception("The search page failed")
-        _failure(t("error.unexpected"), t)
-
-
-def _failure(sentence: str, t: Translator) -> None:
-    st.html(cards.notice(t, t("error.title"), sentence, alert=True))
-    st.button(t("error.retry"), key="retry")
-
-
-def _frame(state: PageState, t: Translator) -> None:
-    title = t("app.title")
-    st.set_page_config(page_title=f"{state.query} · {title}" if state.query else title, page_icon=str(_ICON))
-    st.html(_STYLE)
-
-
-def _header(t: Translator) -> DeltaGenerator:
-    """Name, room for the corpus picker (returned), language switch."""
-    with st.container(horizontal=True, vertical_alignment="center", key="header"):
-        st.html(cards.name(t), width="content")
-        picker = st.empty()
-        widgets.language_switch(t)
-    return picker
-
-
 def _chosen(corpora: Sequence[CorpusInfo], name: str) -> CorpusInfo:
     """The corpus of that name, else the first that can be searched, else the first."""
     by_name = {corpus.name: corpus for corpus in corpora}
@@ -98,13 +56,13 @@ def _chosen(corpora: Sequence[CorpusInfo], name: str) -> CorpusInfo:
 
 
 def _no_corpora(t: Translator) -> None:
-    st.html(cards.notice(t, t("none.title"), t("none.text")))
+    st.html(notice(t, t("none.title"), t("none.text")))
     st.code("kalm corpus add NAME PATH\nkalm index build NAME", language=None)
     st.button(t("recheck"), key="recheck")
 
 
 def _not_built(corpus: CorpusInfo, t: Translator) -> None:
-    st.html(cards.notice(t, t("unbuilt.title", name=corpus.name), t("unbuilt.text")))
+    st.html(notice(t, t("unbuilt.title", name=corpus.name), t("unbuilt.text")))
     st.code(f"kalm index build {shlex.quote(corpus.name)}", language=None)
     st.button(t("recheck"), key="recheck")
 
@@ -186,7 +144,7 @@ def _nothing_found(state: PageState, t: Translator) -> None:
         advice.insert(0, t("empty.filters.text"))
     if state.mode is not Mode.HYBRID:
         advice.insert(0, t("empty.hybrid.text"))
-    st.html(cards.notice(t, t("empty.title"), *advice))
+    st.html(notice(t, t("empty.title"), *advice))
     with st.container(horizontal=True, key="advice"):
         if state.mode is not Mode.HYBRID:
             st.button(t("empty.hybrid"), key="use_hybrid", on_click=widgets.change, kwargs={"mode": Mode.HYBRID})

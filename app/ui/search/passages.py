@@ -1,9 +1,9 @@
 """A passage as HTML: safe, cut around its best match, with words and sentence emphasised. Pure functions."""
 
-import html
 import re
 from collections.abc import Iterable, Sequence
 
+from app.ui.markup import plain
 from indexer.search import Span
 
 SNIPPET_CHARS = 400
@@ -15,19 +15,6 @@ _SLACK = 1.25
 
 _SNAP_CHARS = 24
 _WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
-_CONTROL = {code: " " for code in (*range(9), 11, 12, *range(14, 32), *range(0x7F, 0xA0))}
-_BIDI = {code: None for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-_SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
-_HOSTILE = _CONTROL | _BIDI | _SURROGATES
-
-
-def plain(text: str) -> str:
-    """Text from a document as HTML that shows it letter for letter.
-
-    Markup is escaped. Characters that would reorder the text around them are left out, control characters become
-    spaces, and halves of surrogate pairs, which cannot be sent at all, the replacement character.
-    """
-    return html.escape(text.translate(_HOSTILE), quote=True)
 
 
 def merge_spans(spans: Iterable[Span], length: int) -> list[Span]:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from app.ui.contract import CorpusInfo
+from app.ui.search.contract import CorpusInfo
 from app.ui.i18n import Translator
-from app.ui.passages import emphasised, plain, snippet_window
+from app.ui.markup import lang_attribute, plain
+from app.ui.search.passages import emphasised, snippet_window
 from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span
 
@@ -17,12 +18,12 @@ _NAMED_DUPLICATES = 20
 
 def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> str:
     """One result. The best sentence may be None: it is filled in by a second call."""
-    lang = _lang(result.language)
+    lang = lang_attribute(result.language)
     headings = [heading for heading in result.headings if heading.strip() != result.title.strip()]
     title = emphasised(result.title, (0, len(result.title)), result.title_highlights, None)
     path = f'<p class="kalm-path" dir="auto"{lang}>{_joined(headings, " › ")}</p>' if headings else ""
     return (
-        f'<article class="kalm-card"{_lang(t.language)}>'
+        f'<article class="kalm-card"{lang_attribute(t.language)}>'
         f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
         f'<h2 class="kalm-title" dir="auto"{lang}>{title}</h2>'
         f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{_duplicates(result, t)}"
@@ -39,7 +40,7 @@ def status_line(request: SearchRequest, page: SearchPage, t: Translator) -> str:
         found = t("status.range", first=t.number(first), last=t.number(first + len(page.results) - 1))
     took = t.seconds(page.encode_seconds + page.store_seconds)
     return (
-        f'<div class="kalm-status"{_lang(t.language)}><p role="status">{plain(found)}{_DOT}{plain(took)}</p>'
+        f'<div class="kalm-status"{lang_attribute(t.language)}><p role="status">{plain(found)}{_DOT}{plain(took)}</p>'
         f"<details><summary>{plain(t('score.about'))}</summary>"
         f"<p>{plain(t(f'score.{page.scored_by}.help'))}</p></details></div>"
     )
@@ -50,7 +51,7 @@ def notes(corpus: CorpusInfo, t: Translator) -> str:
     if not corpus.failed_files:
         return ""
     line = plain(t.count("note.failed", corpus.failed_files))
-    return f'<div class="kalm-notes"{_lang(t.language)}><p>{line}</p></div>'
+    return f'<div class="kalm-notes"{lang_attribute(t.language)}><p>{line}</p></div>'
 
 
 def facts(corpus: CorpusInfo, t: Translator) -> str:
@@ -63,40 +64,20 @@ def facts(corpus: CorpusInfo, t: Translator) -> str:
     if corpus.updated is not None:
         rows.append((t("facts.updated"), t.date(corpus.updated)))
     cells = "".join(f"<div><dt>{plain(name)}</dt><dd>{plain(value)}</dd></div>" for name, value in rows)
-    return f'<dl class="kalm-facts"{_lang(t.language)}>{cells}</dl>'
-
-
-def notice(t: Translator, title: str, *paragraphs: str, alert: bool = False) -> str:
-    """A calm box with a title: nothing found, nothing there yet, or an error (``alert``)."""
-    role = "alert" if alert else "status"
-    text = "".join(f"<p>{plain(paragraph)}</p>" for paragraph in paragraphs)
-    tone = " kalm-alert" if alert else ""
-    return (
-        f'<section class="kalm-notice{tone}" role="{role}"{_lang(t.language)}><h2>{plain(title)}</h2>{text}</section>'
-    )
-
-
-def name(t: Translator) -> str:
-    """The name of the product, as the title of the page."""
-    return f'<h1 class="kalm-name"{_lang(t.language)}>{plain(t("app.title"))}</h1>'
+    return f'<dl class="kalm-facts"{lang_attribute(t.language)}>{cells}</dl>'
 
 
 def hint(text: str, t: Translator) -> str:
     """A line beside a control."""
-    return f'<p class="kalm-hint"{_lang(t.language)}>{plain(text)}</p>'
+    return f'<p class="kalm-hint"{lang_attribute(t.language)}>{plain(text)}</p>'
 
 
 def welcome(t: Translator) -> str:
     """The first words to someone who has not asked yet."""
     return (
-        f'<section class="kalm-welcome"{_lang(t.language)}>'
+        f'<section class="kalm-welcome"{lang_attribute(t.language)}>'
         f"<h2>{plain(t('welcome.title'))}</h2><p>{plain(t('welcome.text'))}</p></section>"
     )
-
-
-def _lang(code: str) -> str:
-    """The attribute that lets browsers choose glyphs and screen readers a voice; plain ``zh`` leaves that to chance."""
-    return f' lang="{plain("zh-Hans" if code == "zh" else code)}"'
 
 
 def _joined(parts: Sequence[str], separator: str) -> str:

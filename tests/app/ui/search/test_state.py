@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.state import MAX_PAGE, MAX_QUERY_CHARS, PageState, clean_query
+from app.ui.search.state import MAX_PAGE, MAX_QUERY_CHARS, PageState, clean_query
 from indexer.search import Mode
 
 codes = st.from_regex(r"[a-z0-9][a-z0-9._+-]{0,9}", fullmatch=True)

@@ -4,7 +4,6 @@ import re
 import pytest
 import streamlit as st
 
-from app.ui.widgets import as_label
 from embedder.errors import AppError
 from indexer.search import Facets, Mode
 
@@ -194,7 +193,7 @@ def test_a_bug_is_a_plain_sentence_and_its_details_are_logged(backend, open_page
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(backend, broken, fail)
-    with caplog.at_level(logging.ERROR, logger="app.ui.search_page"):
+    with caplog.at_level(logging.ERROR, logger="app.ui.search.page"):
         page = open_page(q="stars")
     assert "Something unexpected happened" in shown(page)
     assert "secret" not in shown(page)
@@ -224,7 +223,3 @@ def test_document_text_reaches_the_page_only_escaped(backend, open_page):
     assert "<script>" not in shown(page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt; **bold** $x^2$" in shown(page)
     assert not page.markdown
-
-
-def test_labels_show_markdown_letter_for_letter():
-    assert as_label("**a** $b$ :c: <d>") == r"\*\*a\*\* \$b\$ \:c\: \<d\>"
