@@ -24,6 +24,7 @@ FENCES = {
         "indexer/tables.py",
         "indexer/duplicate_tables.py",
         "indexer/key_tables.py",
+        "indexer/label_tables.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from app.ui.search.contract import CorpusInfo
 from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
+from app.ui.search.contract import CorpusInfo
 from app.ui.search.passages import emphasised, snippet_window
 from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span

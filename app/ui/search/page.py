@@ -8,11 +8,11 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.ui.search import cards, widgets
-from app.ui.search.contract import CorpusInfo, SearchBackend
 from app.ui.frame import begin, calm_errors, header, translator
 from app.ui.i18n import Translator
 from app.ui.markup import notice
+from app.ui.search import cards, widgets
+from app.ui.search.contract import CorpusInfo, SearchBackend
 from app.ui.search.state import PageState
 from indexer.search import Facets, Mode, SearchPage, SearchRequest
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.ui.search import cards
-from app.ui.search.contract import CorpusInfo
 from app.ui.i18n import Translator
 from app.ui.markup import as_label
+from app.ui.search import cards
+from app.ui.search.contract import CorpusInfo
 from app.ui.search.state import PageState, clean_query
 from indexer.search import FacetCount, Facets, Mode
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ui.search import cards
 from app.ui.i18n import LANGUAGES, Translator
 from app.ui.markup import plain
+from app.ui.search import cards
 from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest
 
