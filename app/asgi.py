@@ -9,10 +9,12 @@ from pathlib import Path
 import streamlit as st
 from starlette.types import Receive, Scope, Send
 
-from app.bootstrap import close_services, rest_backend
+from app.bootstrap import close_services, page_sessions, rest_backend
 from app.rest.application import create_application, is_rest
 from app.rest.limits import Limits
 from app.settings import load_settings
+from app.ui.signin.door import Door
+from app.ui.signin.headers import SecurityHeaders
 
 _WAIT_SECONDS = 10.0
 """How long the end of the server waits for a model that is just being loaded: cut off inside torch, it would abort."""
@@ -49,8 +51,10 @@ def _warm(part: Callable[[], None]) -> None:
         log.warning("Could not warm up: %s", error)
 
 
-pages = st.App(str(Path(__file__).parent / "ui" / "main.py"), lifespan=lifespan)
-rest = create_application(rest_backend, Limits.of(load_settings()))
+_settings = load_settings()
+_streamlit = st.App(str(Path(__file__).parent / "ui" / "main.py"), lifespan=lifespan)
+pages = SecurityHeaders(Door(_streamlit, page_sessions, _settings.access, _settings.session_hours))
+rest = SecurityHeaders(create_application(rest_backend, Limits.of(_settings)))
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,14 +4,18 @@ import threading
 from functools import cache, cached_property
 from pathlib import Path
 
+from app.services.accounts import Accounts
+from app.services.audit import AuditLog
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
 from app.services.searching import SearchService
+from app.services.sessions import Sessions
 from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
+from indexer.audit_tables import AuditTable
 from indexer.backup import BackupReport, make_backup
 from indexer.catalog import Catalog
 from indexer.doctor import Doctor
@@ -20,9 +24,11 @@ from indexer.engines import Engines
 from indexer.gate import Gate
 from indexer.jobs import Jobs
 from indexer.key_tables import KeyTable
+from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
+from indexer.session_tables import SessionTable
 from indexer.store import VectorEngine
 from indexer.versions import Versions
 
@@ -114,6 +120,28 @@ class Services:
         return VectorService(self.encoders)
 
     @cached_property
+    def labels(self) -> LabelTable:
+        """What maps and classifiers said of documents and passages."""
+        return LabelTable(self.catalog.database)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Who changed what."""
+        return AuditLog(AuditTable(self.catalog.database))
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Who may sign in."""
+        self._lock_folder.mkdir(exist_ok=True)
+        return Accounts(self.settings.data_dir / "accounts.json", self._lock_folder / "accounts")
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Who is signed in."""
+        table = SessionTable(self.catalog.database)
+        return Sessions(self.accounts, table, self.audit, self.settings.session_hours)
+
+    @cached_property
     def keys(self) -> KeyService:
         """Keys of the REST interface."""
         return KeyService(KeyTable(self.catalog.database))
@@ -160,8 +188,13 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search
+        _ = made.search, made.sessions
         return made
+
+
+def page_sessions() -> Sessions:
+    """Who is signed in, for the door before the pages."""
+    return page_services().sessions
 
 
 def rest_backend() -> Services:

@@ -3,6 +3,7 @@
 Nothing else in the product reads the environment.
 """
 
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,17 @@ def _server_url(url: str) -> str:
     return url
 
 
+RoleName = Literal["viewer", "editor", "admin"]
+
+
+class Access(StrEnum):
+    """Who gets to the pages while there are no accounts."""
+
+    LOCAL = "local"
+    OPEN = "open"
+    OIDC = "oidc"
+
+
 class Settings(BaseSettings):
     """What an installation can choose.
 
@@ -51,6 +63,12 @@ class Settings(BaseSettings):
         qdrant_strict: Whether the server refuses costly requests to new indexes.
         host: Address the pages are served on; the default is this machine only.
         port: Port of the pages.
+        access: Who gets to the pages while there are no accounts: this machine only, everybody who can reach them, or
+            whoever an OpenID Connect provider knows.
+        oidc_claim: What of the provider's word about somebody decides on their role.
+        oidc_roles: Roles by the values of that claim.
+        oidc_default_role: Role of everybody else the provider knows; None turns them away.
+        session_hours: How long somebody stays signed in.
         rest_max_megabytes: Largest body of a REST request.
         rest_max_texts: Most texts of one such request.
         rest_max_characters: Longest of them.
@@ -73,6 +91,11 @@ class Settings(BaseSettings):
     qdrant_strict: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
+    access: Access = Access.LOCAL
+    oidc_claim: str = "email"
+    oidc_roles: dict[str, RoleName] = Field(default_factory=dict)
+    oidc_default_role: RoleName | None = None
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 366)
     rest_max_megabytes: float = Field(default=8.0, gt=0)
     rest_max_texts: int = Field(default=2048, ge=1)
     rest_max_characters: int = Field(default=100_000, ge=1)

@@ -1,11 +1,9 @@
 """Who may ask: anybody on this machine while there is no key, afterwards whoever has one."""
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -15,6 +13,7 @@ from app.rest.contract import MakeBackend
 from app.rest.errors import failure
 from app.services.access import Role
 from app.services.keys import ApiKey, KeyRing
+from app.services.origin import is_from_here
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Asked by machines that watch over others and hold no key."""
@@ -29,8 +28,6 @@ _USE_SECONDS = 60.0
 """A key's time of use is written again only after this long: asking should not cost a write."""
 
 _NO_KEY = "There is no key yet, so only programs on the server's own machine may ask; kalm key add NAME makes one."
-
-_PROXIED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +56,8 @@ class Guard:
             log.exception("Keys cannot be read")
             return failure(503, "Keys cannot be checked now; the server's log says why.", code="unavailable")
         if not ring.is_needed:
-            return None if _is_from_here(scope) else _unknown(_NO_KEY)
+            client = scope["client"][0] if scope.get("client") else None
+            return None if is_from_here(client, Headers(scope=scope)) else _unknown(_NO_KEY)
         kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             return _unknown("This needs a key; send it as Authorization: Bearer KEY.")
@@ -93,35 +91,6 @@ class Guard:
             await asyncio.to_thread(lambda: self._backend().keys.note_use(key))
         except Exception:
             log.exception("The use of the key %s could not be noted", key.name)
-
-
-def _is_from_here(scope: Scope) -> bool:
-    """Whether a program on this machine asks, for itself and by this machine's own name.
-
-    The name matters because a page in a browser here can have its own name point to this machine.
-    """
-    headers = Headers(scope=scope)
-    host = _host(headers)
-    is_by_name = host == "localhost" or _is_loopback(host)
-    is_for_itself = not any(name in headers for name in _PROXIED)
-    return bool(scope.get("client")) and _is_loopback(scope["client"][0]) and is_by_name and is_for_itself
-
-
-def _host(headers: Headers) -> str:
-    """The name the request was sent to, without a port."""
-    try:
-        return urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback
 
 
 def _unknown(message: str) -> Response:

@@ -1,7 +1,7 @@
 """What every page has: its language, its head, and calm words for what goes wrong."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from embedder.errors import AppError
 
 _FOLDER = Path(__file__).parent
 _ICON = _FOLDER / "icon.svg"
+_WHO = "visitor"
 _LANGUAGE = "lang"
 """The parameter of the address, and the place in the session, of the language somebody chose."""
 
@@ -41,9 +42,19 @@ def translator() -> Translator:
     return Translator(chosen if chosen in LANGUAGES else browser_language(st.context.locale))
 
 
+def admit(person: Callable[[], Person]) -> None:
+    """Say who is at the page: asked again at every step, since a session may end while the page is open."""
+    st.session_state[_WHO] = person
+
+
 def visitor() -> Person:
-    """Who is at the page."""
-    return OWNER
+    """Who is at the page.
+
+    Raises:
+        NotSignedIn: If their session has ended.
+    """
+    person: Person = st.session_state[_WHO]()
+    return person
 
 
 def header(t: Translator) -> DeltaGenerator:
@@ -52,6 +63,11 @@ def header(t: Translator) -> DeltaGenerator:
         st.html(f'<h1 class="kalm-name"{lang_attribute(t.language)}>{plain(t("app.title"))}</h1>', width="content")
         slot = st.empty()
         language_switch(t)
+        if (person := visitor()) != OWNER:
+            who = plain(t("signin.who", name=person.name))
+            st.html(
+                f'<a class="kalm-hint" href="/logout" title="{who}">{plain(t("signout.submit"))}</a>', width="content"
+            )
     return slot
 
 

@@ -2,9 +2,16 @@
 
 import streamlit as st
 
-from app.bootstrap import page_services
-from app.ui.frame import calm_errors, translator
+from app.bootstrap import Services, page_services
+from app.services.access import Person
+from app.services.sessions import NotSignedIn
+from app.settings import Access
+from app.ui.frame import admit, begin, calm_errors, translator, visitor
+from app.ui.i18n import Translator
+from app.ui.markup import notice, plain
 from app.ui.search import page as search
+from app.ui.signin import oidc
+from app.ui.signin.door import SIGN_IN
 
 
 def main() -> None:
@@ -13,6 +20,8 @@ def main() -> None:
     with calm_errors(t):
         with st.spinner(t("app.opening")):
             services = page_services()
+        if not _enter(services, t):
+            return
 
         def search_page() -> None:
             search.render(services.search)
@@ -21,6 +30,27 @@ def main() -> None:
             st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
         ]
         st.navigation(pages, position="top").run()
+
+
+def _enter(services: Services, t: Translator) -> bool:
+    """Find out who is at the page; False if they have to sign in first, which they are told."""
+    uses_oidc = services.settings.access is Access.OIDC and not services.sessions.is_needed
+
+    def person() -> Person:
+        return oidc.person_of(services.settings) if uses_oidc else services.sessions.person(st.context.cookies)
+
+    admit(person)
+    try:
+        visitor()
+    except NotSignedIn as error:
+        begin(t("app.title"))
+        if uses_oidc:
+            oidc.sign_in_button(t)
+        else:
+            st.html(notice(t, t("signin.title"), str(error)))
+            st.html(f'<a href="{SIGN_IN}" target="_self">{plain(t("signin.again"))}</a>')
+        return False
+    return True
 
 
 # Streamlit runs this file under the name __main__, on every interaction.

@@ -130,8 +130,11 @@ def open_page(backend: FakeBackend) -> Callable[..., AppTest]:
     """Load the page as a browser would, at a URL and with a locale."""
 
     def page(backend):  # runs on its own, without this module's names
+        from app.services.access import OWNER
+        from app.ui.frame import admit
         from app.ui.search.page import render
 
+        admit(lambda: OWNER)
         render(backend)
 
     def load(locale: str = "en-US", **params: str | list[str]) -> AppTest:

@@ -11,6 +11,9 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 import app.ui
+from app.services.access import OWNER
+from app.services.sessions import NotSignedIn
+from app.settings import Access
 from embedder.errors import AppError
 
 UI = Path(app.ui.__path__[0])
@@ -19,9 +22,14 @@ CONFIG = UI / ".streamlit" / "config.toml"
 
 @pytest.fixture
 def run_main(monkeypatch):
-    def run(search_backend):
+    def run(search_backend, person=lambda: OWNER):
         bootstrap = ModuleType("app.bootstrap")
-        bootstrap.page_services = lambda: SimpleNamespace(search=search_backend())
+        bootstrap.Services = object
+        bootstrap.page_services = lambda: SimpleNamespace(
+            search=search_backend(),
+            sessions=SimpleNamespace(is_needed=False, person=lambda cookies: person()),
+            settings=SimpleNamespace(access=Access.LOCAL),
+        )
         monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
         return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
 
@@ -41,6 +49,16 @@ def test_a_backend_that_cannot_open_is_explained(run_main):
     page = run_main(closed)
     assert not page.exception
     assert any("locked by another process" in element.value for element in page.get("html"))
+
+
+def test_who_is_no_longer_signed_in_is_told_so(run_main, backend):
+    def ended():
+        raise NotSignedIn("You are not signed in, or no longer; sign in again.")
+
+    page = run_main(lambda: backend, ended)
+    assert not page.exception
+    assert any("sign in again" in element.value for element in page.get("html"))
+    assert not page.text_input
 
 
 def test_every_option_of_the_configuration_exists():

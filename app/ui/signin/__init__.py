@@ -1,0 +1,1 @@
+"""Signing in: plain pages of their own, before Streamlit sees a request."""
