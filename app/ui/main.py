@@ -27,7 +27,7 @@ def main() -> None:
             search.render(services.search)
 
         pages = [
-            st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
+            st.Page(search_page, title=t("nav.search"), url_path="search", default=True),
         ]
         st.navigation(pages, position="top").run()
 

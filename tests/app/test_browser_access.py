@@ -38,7 +38,7 @@ def test_a_viewer_signs_in_searches_and_signs_out(browser, guarded):
         page = visitor.page
         page.goto(f"{guarded.url}/?q=honey&corpus=bees&mode=keyword")
         page.get_by_role("heading", name="Sign in").wait_for()
-        assert "honey" not in page.content().replace("q%3Dhoney", "")
+        assert "make honey" not in page.content()
         fill(page, "vera")
         page.locator(".kalm-card").first.wait_for()
         assert visitor.titles() == ["Bees"]
@@ -57,5 +57,5 @@ def test_a_removed_account_is_out_while_its_page_is_open(browser, guarded):
         visitor.page.get_by_role("searchbox").wait_for()
         guarded.accounts.remove("tom")
         visitor.ask("honey")
-        visitor.page.get_by_text("sign in again").wait_for()
+        visitor.page.get_by_role("link", name="Sign in again").wait_for()
         assert visitor.titles() == []
