@@ -41,7 +41,7 @@ FENCES = {
     "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py"),
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
-    "langchain_core": ("embedder/langchain.py", "indexer/langchain.py"),
+    "langchain_core": ("embedder/langchain", "indexer/langchain"),
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),

@@ -1,0 +1,205 @@
+"""KaLM embeddings for LangChain from a server: the same vectors as in process, asked of ``/v1/embeddings``."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langchain_core.utils import from_env, secret_from_env
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from embedder.errors import AppError
+
+Side = Literal["query", "document"]
+
+_TEMPORARY = frozenset({408, 429, 502, 503, 504})
+_LONGEST_WAIT_SECONDS = 30.0
+_growing = wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_SECONDS)
+
+
+class RemoteRefused(AppError):
+    """The server cannot be reached, or says no; its own sentence is passed on.
+
+    Attributes:
+        is_temporary: Whether asking again may help.
+        retry_seconds: How long the server asks to wait; None where it does not say.
+    """
+
+    def __init__(self, message: str, *, is_temporary: bool = False, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary
+        self.retry_seconds = retry_seconds
+
+
+class KaLMRemoteEmbeddings(BaseModel, Embeddings):
+    """Text embeddings of the model that a ``kalm serve`` has loaded. Safe between threads, and picklable.
+
+    What fails on the way, or is refused because the server is busy, is asked again after a pause: the one that the server
+    names, or one that grows.
+
+    Attributes:
+        url: Address of the server, e.g. ``http://localhost:8501``; KALM_URL of the environment where not given.
+        api_key: A key of its REST interface (``kalm key add``); KALM_API_KEY of the environment where not given.
+        model_name: What the server's model has to be called; ``default`` for whichever it is.
+        dim: Width of the vectors; None takes the widest.
+        task: An MTEB task type or task name, which chooses the instructions.
+        query_instruction: The caller's own instruction for queries, in place of the task's.
+        batch_size: Texts of one request.
+        max_concurrency: Requests under way at once in the asynchronous methods.
+        timeout_seconds: How long one request may take.
+        max_tries: How often a request is sent before its failure is raised.
+    """
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True)
+
+    url: str = Field(default_factory=from_env("KALM_URL", default="http://localhost:8501"))
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("KALM_API_KEY", default=None))
+    model_name: str = Field(default="default", alias="model")
+    dim: int | None = None
+    task: str = "Retrieval"
+    query_instruction: str | None = None
+    batch_size: int = Field(default=128, ge=1)
+    max_concurrency: int = Field(default=4, ge=1)
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    max_tries: int = Field(default=5, ge=1)
+
+    _client: httpx.Client | None = PrivateAttr(default=None)
+    _opening: Any = PrivateAttr(default_factory=threading.Lock)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Vectors of documents, in their order.
+
+        Raises:
+            RemoteRefused: If the server does not give them.
+        """
+        return [vector for batch in self._batches(texts) for vector in self._ask(batch, "document")]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Vector of a query; raises as ``embed_documents``."""
+        return self._ask([text], "query")[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As ``embed_documents``, several requests at a time."""
+        gate = asyncio.Semaphore(self.max_concurrency)
+        async with self._async_client() as client:
+
+            async def ask(batch: list[str]) -> list[list[float]]:
+                async with gate:
+                    return await self._ask_async(client, batch, "document")
+
+            found = await asyncio.gather(*map(ask, self._batches(texts)))
+        return [vector for batch in found for vector in batch]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """As ``embed_query``."""
+        async with self._async_client() as client:
+            return (await self._ask_async(client, [text], "query"))[0]
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """The settings: connections stay where they are."""
+        return super().__getstate__() | {"__pydantic_private__": None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take over settings; a connection is made when it is needed."""
+        super().__setstate__(state | {"__pydantic_private__": {"_client": None, "_opening": threading.Lock()}})
+
+    def _batches(self, texts: Sequence[str]) -> list[list[str]]:
+        return [list(texts[start : start + self.batch_size]) for start in range(0, len(texts), self.batch_size)]
+
+    def _ask(self, texts: list[str], side: Side) -> list[list[float]]:
+        client = self._sync_client()
+
+        def post() -> list[list[float]]:
+            try:
+                answer = client.post("/v1/embeddings", json=self._body(texts, side))
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from error
+            return self._vectors(answer, texts)
+
+        return Retrying(**self._policy())(post)
+
+    async def _ask_async(self, client: httpx.AsyncClient, texts: list[str], side: Side) -> list[list[float]]:
+        async def post() -> list[list[float]]:
+            try:
+                answer = await client.post("/v1/embeddings", json=self._body(texts, side))
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from error
+            return self._vectors(answer, texts)
+
+        return await AsyncRetrying(**self._policy())(post)
+
+    def _body(self, texts: list[str], side: Side) -> dict[str, Any]:
+        optional = {"dimensions": self.dim, "instruction": self.query_instruction if side == "query" else None}
+        return {
+            "input": texts,
+            "model": self.model_name,
+            "side": side,
+            "task": self.task,
+            "encoding_format": "base64",
+        } | {name: value for name, value in optional.items() if value is not None}
+
+    def _policy(self) -> dict[str, Any]:
+        return {
+            "retry": retry_if_exception(lambda error: isinstance(error, RemoteRefused) and error.is_temporary),
+            "stop": stop_after_attempt(self.max_tries),
+            "wait": _pause,
+            "reraise": True,
+        }
+
+    def _vectors(self, answer: httpx.Response, texts: Sequence[str]) -> list[list[float]]:
+        """The vectors of an answer, in the order of the texts; raises RemoteRefused for any other answer."""
+        try:
+            body = answer.json()
+            if answer.status_code == httpx.codes.OK:
+                rows = {row["index"]: base64.b64decode(row["embedding"]) for row in body["data"]}
+                return [np.frombuffer(rows[index], "<f4").tolist() for index in range(len(texts))]
+            said = str(body["error"]["message"])
+        except (ValueError, KeyError, TypeError, IndexError):
+            said = (
+                f"{self.url} gave an answer of status {answer.status_code} that is not this product's; check the url."
+            )
+        pause = answer.headers.get("retry-after", "")
+        raise RemoteRefused(
+            said,
+            is_temporary=answer.status_code in _TEMPORARY,
+            retry_seconds=float(pause) if pause.isdecimal() else None,
+        )
+
+    def _unreachable(self, error: httpx.HTTPError) -> RemoteRefused:
+        reason = str(error) or type(error).__name__
+        return RemoteRefused(
+            f"{self.url} cannot be reached ({reason}); check the url, or start it with kalm serve.", is_temporary=True
+        )
+
+    def _sync_client(self) -> httpx.Client:
+        with self._opening:
+            if self._client is None:
+                self._client = httpx.Client(**self._connection())
+            return self._client
+
+    def _async_client(self) -> httpx.AsyncClient:
+        """One for each call: it belongs to the event loop that made it, and there may be several."""
+        return httpx.AsyncClient(**self._connection())
+
+    def _connection(self) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {self.api_key.get_secret_value()}"} if self.api_key else {}
+        return {"base_url": self.url, "headers": headers, "timeout": self.timeout_seconds}
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next try: what the server asks for, else a random part of a time that doubles."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_seconds if isinstance(error, RemoteRefused) else None
+    return min(_LONGEST_WAIT_SECONDS, asked) if asked is not None else _growing(state)

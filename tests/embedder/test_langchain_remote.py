@@ -1,0 +1,151 @@
+"""Embeddings asked of a server: a small one of the test's own, which can misbehave."""
+
+import base64
+import json
+import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
+
+from embedder.langchain_remote import KaLMRemoteEmbeddings, RemoteRefused
+
+DIM = 8
+
+
+def vector(text):
+    """Any vector that only this text has."""
+    return np.random.default_rng(list(text.encode())).normal(size=DIM).astype("<f4")
+
+
+class Remote(ThreadingHTTPServer):
+    """A server that answers with ``vector``, after the failures it was told to begin with."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.failures: list[tuple[int, dict[str, str]]] = []
+        self.bodies: list[dict] = []
+        self.keys: list[str | None] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.bodies.append(body)
+        self.server.keys.append(self.headers["authorization"])
+        if self.server.failures:
+            status, headers = self.server.failures.pop(0)
+            self._answer(status, {"error": {"message": f"Refused with {status}; try later."}}, headers)
+            return
+        rows = [
+            {"index": index, "embedding": base64.b64encode(vector(text).tobytes()).decode()}
+            for index, text in enumerate(body["input"])
+        ]
+        self._answer(200, {"data": rows[::-1], "model": "tiny"}, {})
+
+    def _answer(self, status, body, headers):
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (headers | {"content-length": str(len(content))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def remote():
+    with Remote() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class _OnTheServer:
+    @pytest.fixture(autouse=True)
+    def _use(self, remote):
+        type(self).url = remote.url
+
+    @property
+    def embeddings_class(self):
+        return KaLMRemoteEmbeddings
+
+    @property
+    def embedding_model_params(self):
+        return {"url": self.url}
+
+
+class TestUnit(_OnTheServer, EmbeddingsUnitTests):
+    @property
+    def init_from_env_params(self):
+        return {"KALM_API_KEY": "kalm_x", "KALM_URL": self.url}, {}, {"api_key": "kalm_x", "url": self.url}
+
+
+class TestIntegration(_OnTheServer, EmbeddingsIntegrationTests):
+    pass
+
+
+def test_batches_come_back_in_order(remote):
+    texts = [f"text {number}" for number in range(25)]
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=10, dim=DIM, task="STS", query_instruction="Find it")
+    assert np.allclose(embeddings.embed_documents(texts), [vector(text) for text in texts])
+    assert [len(body["input"]) for body in remote.bodies] == [10, 10, 5]
+    embeddings.embed_query("what")
+    asked = {name: remote.bodies[-1][name] for name in ("side", "task", "instruction", "dimensions")}
+    assert asked == {"side": "query", "task": "STS", "instruction": "Find it", "dimensions": DIM}
+    assert "instruction" not in remote.bodies[0]
+
+
+async def test_the_asynchronous_way_gives_the_same(remote):
+    texts = [f"text {number}" for number in range(25)]
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=4)
+    assert np.allclose(await embeddings.aembed_documents(texts), [vector(text) for text in texts])
+    assert np.allclose(await embeddings.aembed_query("a"), vector("a"))
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_may_pass_is_asked_again(remote, status):
+    remote.failures = [(status, {"retry-after": "0"})] * 3
+    assert np.allclose(KaLMRemoteEmbeddings(url=remote.url).embed_query("a"), vector("a"))
+    assert len(remote.bodies) == 4
+
+
+async def test_what_may_pass_is_asked_again_asynchronously_too(remote):
+    remote.failures = [(429, {"retry-after": "0"})] * 2
+    assert np.allclose(await KaLMRemoteEmbeddings(url=remote.url).aembed_query("a"), vector("a"))
+
+
+def test_in_the_end_the_servers_sentence_is_raised(remote):
+    remote.failures = [(503, {"retry-after": "0"})] * 9
+    with pytest.raises(RemoteRefused, match="Refused with 503; try later"):
+        KaLMRemoteEmbeddings(url=remote.url, max_tries=3).embed_query("a")
+    assert len(remote.bodies) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_will_not_pass_is_not_asked_again(remote, status):
+    remote.failures = [(status, {})]
+    with pytest.raises(RemoteRefused, match=f"Refused with {status}"):
+        KaLMRemoteEmbeddings(url=remote.url).embed_query("a")
+    assert len(remote.bodies) == 1
+
+
+def test_a_server_that_is_not_there_is_named():
+    with pytest.raises(RemoteRefused, match="http://127.0.0.1:9 cannot be reached"):
+        KaLMRemoteEmbeddings(url="http://127.0.0.1:9", max_tries=1).embed_query("a")
+
+
+def test_the_key_is_sent_and_shown_nowhere(remote):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, api_key="kalm_s3cret")
+    embeddings.embed_query("a")
+    assert remote.keys == ["Bearer kalm_s3cret"]
+    assert "s3cret" not in repr(embeddings) + str(embeddings)
+    again = pickle.loads(pickle.dumps(embeddings))
+    assert np.allclose(again.embed_query("a"), vector("a"))
+    assert remote.keys[-1] == "Bearer kalm_s3cret"
