@@ -1,12 +1,13 @@
 """Texts into token ids: cut before they are tokenised, counted, never failing on a strange character."""
 
-import json
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerBase
 
 from embedder.protocol import TokenSpans
@@ -40,17 +41,14 @@ class TextTokenizer:
     """A checkpoint's fast tokenizer at one maximal length. Safe to share between threads."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-        source: str = tokenizer.backend_tokenizer.to_str()
-        self._whole = Tokenizer.from_str(source)
-        self._whole.no_truncation()
-        self._whole.no_padding()
-        self._cutting = Tokenizer.from_str(source)
-        self._cutting.no_padding()
+        source: Tokenizer = tokenizer.backend_tokenizer
+        self._whole = _copy(source)
+        self._cutting = _copy(source)
         # On the right, and room left for special tokens, as sentence-transformers does.
         self._cutting.enable_truncation(max_tokens)
         self._max_tokens = max_tokens
         # WordPiece makes one unknown token of a long word, so a cut inside a word can change the word's first token.
-        self._by_words = json.loads(source)["model"]["type"] == "WordPiece"
+        self._by_words = isinstance(source.model, WordPiece)
         fallback = (tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
         self._blank = next(int(token) for token in fallback if token is not None)
         self.pad_id = int(tokenizer.pad_token_id or 0)
@@ -81,6 +79,19 @@ class TextTokenizer:
         """Character offsets of all tokens of a text, special tokens left out; shape (T, 2)."""
         encoding = self._whole.encode(clean(text), add_special_tokens=False)
         return np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+
+
+def _copy(source: Tokenizer) -> Tokenizer:
+    """A tokenizer of the same parts, without truncation and padding; sharing the vocabulary, it costs no time."""
+    copied = Tokenizer(source.model)
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if (value := getattr(source, part)) is not None:
+            setattr(copied, part, value)
+    added = [token for _, token in sorted(source.get_added_tokens_decoder().items())]
+    for is_special, tokens in itertools.groupby(added, key=lambda token: token.special):
+        (copied.add_special_tokens if is_special else copied.add_tokens)(list(tokens))
+    copied.encode_special_tokens = source.encode_special_tokens
+    return copied
 
 
 def _beginning(text: str, characters: int) -> str:
