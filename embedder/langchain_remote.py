@@ -46,8 +46,8 @@ class RemoteRefused(AppError):
 class KaLMRemoteEmbeddings(BaseModel, Embeddings):
     """Text embeddings of the model that a ``kalm serve`` has loaded. Safe between threads, and picklable.
 
-    What fails on the way, or is refused because the server is busy, is asked again after a pause: the one that the server
-    names, or one that grows.
+    What fails on the way, or is refused because the server is busy, is asked again after a pause, which the server
+    may name and which grows otherwise.
 
     Attributes:
         url: Address of the server, e.g. ``http://localhost:8501``; KALM_URL of the environment where not given.
