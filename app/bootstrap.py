@@ -4,7 +4,9 @@ import threading
 from functools import cache, cached_property
 from pathlib import Path
 
+from app.chat import open_chat
 from app.services.accounts import Accounts
+from app.services.answering import Answering
 from app.services.audit import AuditLog
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
@@ -118,6 +120,12 @@ class Services:
     def vectors(self) -> VectorService:
         """Vectors for programs."""
         return VectorService(self.encoders)
+
+    @cached_property
+    def answering(self) -> Answering | None:
+        """Answers in words; None where no chat model is set."""
+        name = self.settings.chat_model
+        return None if name is None else Answering(self.search, lambda: open_chat(name))
 
     @cached_property
     def labels(self) -> LabelTable:

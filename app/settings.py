@@ -63,6 +63,8 @@ class Settings(BaseSettings):
         qdrant_strict: Whether the server refuses costly requests to new indexes.
         host: Address the pages are served on; the default is this machine only.
         port: Port of the pages.
+        chat_model: A chat model of LangChain's (``openai:gpt-4.1-mini``) that answers from documents; None leaves that
+            page out.
         access: Who gets to the pages while there are no accounts: this machine only, everybody who can reach them, or
             whoever an OpenID Connect provider knows.
         oidc_claim: What of the provider's word about somebody decides on their role.
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     qdrant_strict: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
+    chat_model: str | None = None
     access: Access = Access.LOCAL
     oidc_claim: str = "email"
     oidc_roles: dict[str, RoleName] = Field(default_factory=dict)

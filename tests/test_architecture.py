@@ -42,6 +42,8 @@ FENCES = {
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
     "langchain_core": ("embedder/langchain", "indexer/langchain"),
+    "langchain": ("app/chat.py",),
+    "mcp": ("app/agents.py",),
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),

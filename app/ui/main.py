@@ -6,6 +6,7 @@ from app.bootstrap import Services, page_services
 from app.services.access import Person
 from app.services.sessions import NotSignedIn
 from app.settings import Access
+from app.ui.ask import page as ask
 from app.ui.frame import admit, begin, calm_errors, translator, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice, plain
@@ -29,6 +30,13 @@ def main() -> None:
         pages = [
             st.Page(search_page, title=t("nav.search"), url_path="search", default=True),
         ]
+        if services.answering is not None:
+            answering = services.answering
+
+            def ask_page() -> None:
+                ask.render(answering)
+
+            pages.append(st.Page(ask_page, title=t("nav.ask"), url_path="ask"))
         st.navigation(pages, position="top").run()
 
 

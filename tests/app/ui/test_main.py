@@ -29,6 +29,7 @@ def run_main(monkeypatch):
             search=search_backend(),
             sessions=SimpleNamespace(is_needed=False, person=lambda cookies: person()),
             settings=SimpleNamespace(access=Access.LOCAL),
+            answering=None,
         )
         monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
         return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
