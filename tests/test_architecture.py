@@ -24,6 +24,7 @@ FENCES = {
         "indexer/tables.py",
         "indexer/duplicate_tables.py",
         "indexer/key_tables.py",
+        "indexer/schedule_tables.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",
@@ -42,6 +43,9 @@ FENCES = {
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),
+    "watchfiles": ("indexer/watching.py",),
+    "cronsim": ("indexer/cron.py",),
+    "fsspec": ("indexer/remote.py",),
 }
 
 
