@@ -12,8 +12,10 @@ from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
+from app.services.schedules import ScheduleService
 from app.services.searching import SearchService
 from app.services.sessions import Sessions
+from app.services.upkeep import Upkeep
 from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
@@ -21,6 +23,7 @@ from indexer.audit_tables import AuditTable
 from indexer.backup import BackupReport, make_backup
 from indexer.catalog import Catalog
 from indexer.doctor import Doctor
+from indexer.downloads import Downloads
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
 from indexer.gate import Gate
@@ -29,6 +32,7 @@ from indexer.key_tables import KeyTable
 from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
+from indexer.schedule_tables import ScheduleTable
 from indexer.search import Searcher
 from indexer.session_tables import SessionTable
 from indexer.store import VectorEngine
@@ -83,8 +87,23 @@ class Services:
     def indexing(self) -> IndexService:
         """Builds."""
         return IndexService(
-            self.catalog, self.engine, self.encoders, self._vector_cache, self.lexical, self._lock_folder
+            self.catalog,
+            self.engine,
+            self.encoders,
+            self._vector_cache,
+            self.lexical,
+            self._lock_folder,
+            Downloads(self.settings.data_dir / "downloads", int(self.settings.download_gigabytes * 2**30)),
         )
+
+    @cached_property
+    def schedules(self) -> ScheduleService:
+        """What workers do by themselves."""
+        return ScheduleService(self.catalog, ScheduleTable(self.catalog.database))
+
+    def upkeep(self) -> Upkeep:
+        """A worker's part of that, to be closed."""
+        return Upkeep(self.catalog, ScheduleTable(self.catalog.database), self.jobs, self.indexing)
 
     @cached_property
     def migrator(self) -> Migrator:

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         secrets_dir: Folder of files that each hold the setting they are named after, such as
             ``kalm_database_url``; it need not be there.
         cache_gigabytes: Bound on the vector cache.
+        download_gigabytes: Bound on what is kept of files fetched from elsewhere.
         qdrant_url: A Qdrant server that keeps new indexes; None keeps them in ``data_dir``.
         qdrant_api_key: Its key; shown nowhere.
         qdrant_ca_file: Certificates to trust instead of the system's (PEM), for ``https://`` with one's own.
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     secrets_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path("/run/secrets")
     cache_gigabytes: float = Field(default=4.0, gt=0)
+    download_gigabytes: float = Field(default=4.0, gt=0)
     qdrant_url: Annotated[str, AfterValidator(_server_url)] | None = None
     qdrant_api_key: SecretStr | None = None
     qdrant_ca_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None

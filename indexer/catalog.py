@@ -78,8 +78,8 @@ class Catalog:
         """Close all connections."""
         self.database.close()
 
-    def add_corpus(self, name: str, root: Path, include: Sequence[str] = ()) -> None:
-        """Enter a corpus.
+    def add_corpus(self, name: str, root: Path | str, include: Sequence[str] = ()) -> None:
+        """Enter a corpus of a folder or, where it is text, of an address.
 
         Raises:
             CatalogError: If the name is taken by a corpus of another folder or other patterns.
@@ -94,9 +94,9 @@ class Catalog:
                 session.add(row)
         except IntegrityError as error:
             known = self.corpus(name)
-            if (known.root, known.include) != (root, tuple(include)):
+            if (known.place, known.include) != (str(root), tuple(include)):
                 raise CatalogError(
-                    f"The corpus {name} already stands for {known.root}; choose another name, or remove it first "
+                    f"The corpus {name} already stands for {known.place}; choose another name, or remove it first "
                     f"with kalm corpus remove {name}."
                 ) from error
 
@@ -331,4 +331,5 @@ def _indexed(row: DocumentRow) -> IndexedDocument:
 
 
 def _corpus(row: CorpusRow) -> Corpus:
-    return Corpus(row.name, Path(row.root), tuple(row.include), row.live)
+    url = row.root if "://" in row.root else ""  # no path of a folder has two slashes in a row
+    return Corpus(row.name, Path(row.root), tuple(row.include), row.live, url)

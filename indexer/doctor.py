@@ -96,9 +96,13 @@ class Doctor:
             yield Finding(name, "recall", recall.passed, recall.found, f"kalm index rebuild {name}")
 
     def _sources(self, corpus: Corpus) -> Finding:
-        if not corpus.root.exists():
+        if not corpus.url and not corpus.root.exists():
             return Finding(corpus.name, "sources", False, f"{corpus.root} is not there", "put the folder back")
-        todo = plan(self.catalog.files(corpus.name, corpus.live), find_files(corpus))
+        try:
+            there = find_files(corpus)
+        except AppError as error:
+            return Finding(corpus.name, "sources", False, str(error).removesuffix("."), "see to it")
+        todo = plan(self.catalog.files(corpus.name, corpus.live), there)
         found = f"{len(todo.look):,} files are new or changed, {len(todo.gone):,} are gone"
         return Finding(corpus.name, "sources", todo.is_empty, found, f"kalm index build {corpus.name}")
 

@@ -21,6 +21,7 @@ from embedder.cache import CachedEncoder
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import Chunker
+from indexer.downloads import Downloads
 from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
 from indexer.jobs import Jobs
 from indexer.leases import LeaseLost, Leases
@@ -98,6 +99,7 @@ class Builder:
     Attributes:
         lock_folder: For locks between the processes of this machine.
         reader: Reads the files; where none is given, each worker has one of its own.
+        downloads: Keeps what is fetched of corpora elsewhere; without it these cannot be built.
     """
 
     catalog: Catalog
@@ -108,6 +110,7 @@ class Builder:
     lexical: LexicalEncoder
     lock_folder: Path
     reader: ReaderProcess | None = None
+    downloads: Downloads | None = None
 
     def submit(
         self,
@@ -253,6 +256,7 @@ class _Worker:
             owner=self.owner,
             heartbeat=self.heartbeat,
             on_progress=self._report,
+            downloads=parts.downloads,
         ).work()
 
     def _write_store(self, run: Run) -> bool:

@@ -2,18 +2,29 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from embedder.errors import AppError
 from indexer.readers import is_readable
 from indexer.records import Corpus, FileState
 
 
+class FolderUnreadable(AppError):
+    """A folder that cannot be looked through to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file as it stands on disk now."""
+    """A file as it stands now.
+
+    Attributes:
+        path: Where it is; for an address, what the address and its name there make together.
+        mtime_ns: When it was changed; at an address, a number that is another one for every version of it.
+    """
 
     path: Path
     size: int
@@ -117,39 +128,65 @@ def _moves(gone: Mapping[str, str], new: Mapping[str, str]) -> tuple[Move, ...]:
 
 
 def find_files(corpus: Corpus) -> dict[str, FoundFile]:
-    """Readable files under a corpus's root, by path relative to it.
+    """Readable files under a corpus's root, by path relative to it; where that is an address, those listed there.
 
     Hidden files and links are passed over: a link could lead out of the folder the user named, or in a circle. So
     are pipes and devices, which never end.
+
+    Raises:
+        FolderUnreadable: If a disk or a network fails while it is looked through.
+        RemoteError: If an address does not answer, or lists nothing that is readable.
     """
+    if corpus.url:
+        from indexer.remote import RemoteFolder  # few need it, and it takes long to load
+
+        return RemoteFolder(corpus.url).find(file_filter(corpus.include))
+    try:
+        return _files_under(corpus)
+    except OSError as error:
+        raise FolderUnreadable(
+            f"{corpus.root} cannot be looked through ({error.strerror}); see to its disk or network, then try again."
+        ) from error
+
+
+def _files_under(corpus: Corpus) -> dict[str, FoundFile]:
     if corpus.root.is_file():
-        return {corpus.root.name: _found(corpus.root)}
-    wanted = _wanted(corpus.include)
+        status = corpus.root.stat()
+        return {corpus.root.name: FoundFile(corpus.root, status.st_size, status.st_mtime_ns)}
+    wanted = file_filter(corpus.include)
     found: dict[str, FoundFile] = {}
-    for folder, folders, names in os.walk(corpus.root):
+    for folder, folders, names in os.walk(corpus.root, onerror=_pass_over):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
-            uri = _printable(path.relative_to(corpus.root).as_posix())
-            if wanted(uri) and not name.startswith(".") and not path.is_symlink() and path.is_file():
-                found[uri] = _found(path)
+            uri = printable(path.relative_to(corpus.root).as_posix())
+            if not wanted(uri) or name.startswith("."):
+                continue
+            try:
+                status = path.lstat()
+            except FileNotFoundError:  # gone since the folder was listed
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found[uri] = FoundFile(path, status.st_size, status.st_mtime_ns)
     return found
 
 
-def _wanted(include: tuple[str, ...]) -> Callable[[str], bool]:
+def _pass_over(error: OSError) -> None:
+    """What is gone or forbidden is passed over. What is out of reach is not: its files would go from the index."""
+    if not isinstance(error, FileNotFoundError | PermissionError):
+        raise error
+
+
+def file_filter(include: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a file of a path relative to the root is one of the corpus: readable, and of one of these patterns."""
     if not include:
         return is_readable
     return lambda uri: is_readable(uri) and any(fnmatchcase(uri, pattern) for pattern in include)
 
 
-def _printable(uri: str) -> str:
+def printable(uri: str) -> str:
     """A file name is bytes; what is not UTF-8 in it cannot be stored or shown."""
     return uri.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _found(path: Path) -> FoundFile:
-    status = path.stat()
-    return FoundFile(path, status.st_size, status.st_mtime_ns)
 
 
 def _stamp(file: FileState | FoundFile) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,24 @@ from pathlib import Path
 from embedder.cache import CachedEncoder
 from indexer.catalog import Catalog
 from indexer.chunking import Chunker, passage_for_embedding
+from indexer.downloads import Downloads
 from indexer.heartbeat import Heartbeat
 from indexer.leases import Leases
-from indexer.plan import file_digest
+from indexer.plan import FoundFile, file_digest
 from indexer.readers import PartlyUnreadable, UnreadableFile
 from indexer.readers.process import ReaderProcess
-from indexer.records import Corpus, Document, FileOutcome, FileState, IndexedDocument, KnownDocument, Run, Task
+from indexer.records import (
+    Corpus,
+    Document,
+    FileOutcome,
+    FileState,
+    IndexedDocument,
+    KnownDocument,
+    PlannedFile,
+    Run,
+    Task,
+)
+from indexer.remote import FetchFailed, RemoteFolder
 from indexer.sink import FLUSH_CHUNKS, document_digest, indexed_document
 
 _LEASED_FILES = 64
@@ -32,6 +45,7 @@ class FileReader:
     Files are held until their passages are embedded, so that small ones fill a batch together.
 
     Attributes:
+        downloads: Keeps what is fetched of a corpus elsewhere; such a one cannot be read without.
         run: As it stood when something was last entered.
         on_progress: Called after every document, with the bytes and passages of this worker that are not entered yet.
     """
@@ -46,6 +60,7 @@ class FileReader:
     owner: str
     heartbeat: Heartbeat
     on_progress: Callable[[Run, int, int], None]
+    downloads: Downloads | None = None
     _held: list[tuple[Task, FileOutcome]] = field(default_factory=list)
     _passages: list[str] = field(default_factory=list)
     _encoded: int = 0
@@ -80,26 +95,49 @@ class FileReader:
         """What has become of a file; one that cannot be read is a failed row."""
         if task.file.is_gone:
             return FileOutcome(None)
-        path = self.corpus.root / os.fsdecode(task.file.path)
         digest, error = "", ""
         documents: list[IndexedDocument] = []
         removed: list[str] = []
+        found = FoundFile(Path(), task.file.size, task.file.mtime_ns)
         try:
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                return FileOutcome(None, _GONE)
-            digest = file_digest(path)
-            before = self._before.get(task.file.uri)
-            if before is None or before.error or before.digest != digest:
-                self._read(path, task, documents, removed)
+            with self._found(task.file) as found:
+                digest = file_digest(found.path)
+                before = self._before.get(task.file.uri)
+                if before is None or before.error or before.digest != digest:
+                    self._read(found.path, task, documents, removed)
         except FileNotFoundError:
             return FileOutcome(None, _GONE)
+        except FetchFailed as reason:
+            return FileOutcome(None, str(reason))  # not known, so that the next build tries again
         except UnreadableFile as reason:
             error = str(reason)
         except OSError as reason:
             error = f"The file cannot be opened ({reason.strerror}); check its permissions."
-        state = FileState(status.st_size, status.st_mtime_ns, digest, error)
+        state = FileState(found.size, found.mtime_ns, digest, error)
         return FileOutcome(state, error, tuple(documents), tuple(removed))
+
+    @contextmanager
+    def _found(self, file: PlannedFile) -> Iterator[FoundFile]:
+        """A file as it is now, for the length of a block; one from elsewhere is fetched, as large and old as planned.
+
+        Raises:
+            FileNotFoundError: If it is gone.
+            OSError: If it cannot be looked at.
+            FetchFailed: If it cannot be fetched; RemoteError if nothing can.
+            UnreadableFile: If it is too large to be fetched.
+        """
+        name = os.fsdecode(file.path)
+        if not self.corpus.url:
+            path = self.corpus.root / name
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(name)
+            yield FoundFile(path, status.st_size, status.st_mtime_ns)
+            return
+        assert self.downloads is not None  # noqa: S101 - whoever made this knows where its corpus is
+        key = (self.corpus.url, name, str(file.size), str(file.mtime_ns))
+        with self.downloads.file(key, file.size, lambda target: self._remote.fetch(name, target)) as path:
+            yield FoundFile(path, file.size, file.mtime_ns)
 
     def _read(self, path: Path, task: Task, changed: list[IndexedDocument], removed: list[str]) -> None:
         """Documents that changed are embedded; those no longer in the file are named.
@@ -157,6 +195,10 @@ class FileReader:
 
     def _report(self, bytes_read: int) -> None:
         self.on_progress(self.run, self._bytes_held + bytes_read, self._chunks_held)
+
+    @cached_property
+    def _remote(self) -> RemoteFolder:
+        return RemoteFolder(self.corpus.url)
 
     @cached_property
     def _before(self) -> Mapping[str, FileState]:

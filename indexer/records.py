@@ -104,15 +104,22 @@ class Corpus:
     """A folder of documents under a name.
 
     Attributes:
-        root: The folder.
+        root: The folder; where there is an address, a path made of it that is nowhere on a disk.
         include: Glob patterns of files, relative to the root; empty means every readable file.
         live: Number of the generation that is searched, or None before the first build.
+        url: Address of a folder elsewhere, such as ``s3://bucket/folder``; empty for one of this machine.
     """
 
     name: str
     root: Path
     include: tuple[str, ...]
     live: int | None
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where its documents are, for people."""
+        return self.url or str(self.root)
 
 
 @dataclass(frozen=True, slots=True)

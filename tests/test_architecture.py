@@ -27,6 +27,7 @@ FENCES = {
         "indexer/label_tables.py",
         "indexer/session_tables.py",
         "indexer/audit_tables.py",
+        "indexer/schedule_tables.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",
@@ -47,6 +48,9 @@ FENCES = {
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),
+    "watchfiles": ("indexer/watching.py",),
+    "cronsim": ("indexer/cron.py",),
+    "fsspec": ("indexer/remote.py",),
 }
 
 

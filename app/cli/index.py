@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from app.bootstrap import services
+from app.cli.corpus import in_words, next_time
 from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
 from app.cli.versions import check, discard, rebuild, rollback, swap, versions
@@ -94,6 +95,12 @@ def status(name: _Name) -> None:
         console.print(f"{name}: not built yet.")
     for uri, reason in services().corpora.failed_files(name).items():
         console.print(f"  failed: {uri}: {reason}", soft_wrap=True)
+    kept = services().schedules.all().get(name)
+    if kept is not None:
+        due = f"; built {next_time(kept)}" if kept.due else ""
+        console.print(f"By itself: {in_words(kept)}{due}.", soft_wrap=True)
+        if kept.note:
+            console.print(f"  problem: {kept.note}", soft_wrap=True)
     if todo.is_empty:
         console.print("A build would change nothing.")
     else:

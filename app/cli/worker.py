@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Annotated
 
@@ -22,22 +22,29 @@ def worker(
 ) -> None:
     """Carry out the builds that wait, beside other workers; Ctrl-C or SIGTERM lets go of what it holds.
 
+    It also submits builds of corpora that are watched or have a schedule (kalm corpus watch, kalm corpus schedule).
+
     Example: kalm worker --once
     """
     indexing = services().indexing
     indexing.step_back()
-    with _ended_by_sigterm():
+    with _ended_by_sigterm(), closing(services().upkeep()) as upkeep:
         if not once:
             errors.print("Waiting for builds (Ctrl-C ends it).")
         while True:
+            is_waiting = upkeep.look(_tell_problem, watch=not once)
             indexing.work(wait=once, on_error=_tell)
-            if once:
+            if once and not is_waiting:
                 return
             time.sleep(_IDLE_SECONDS)
 
 
 def _tell(run: Run, error: AppError) -> None:
     errors.print(f"kalm: run {run.id} of {run.corpus}: {error}", soft_wrap=True)
+
+
+def _tell_problem(corpus: str, problem: str) -> None:
+    errors.print(f"kalm: {corpus}: {problem}", soft_wrap=True)
 
 
 @contextmanager

@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.records import Corpus
+from indexer.remote import RemoteFolder, is_address
 from indexer.store import VectorEngine
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
+_LOCAL = ("file", "local")
+"""Addresses that are folders of this machine, and are read as such."""
 
 
 class CorpusRefused(AppError):
@@ -23,7 +28,7 @@ class CorpusInfo:
     """One corpus as people see it.
 
     Attributes:
-        root: The folder it is made from.
+        root: The folder it is made from, or the address.
         documents: Searchable documents.
         chunks: How many passages they were cut into.
         model: Name of the embedding model it was built with; empty before the first build.
@@ -33,7 +38,7 @@ class CorpusInfo:
     """
 
     name: str
-    root: Path
+    root: str
     documents: int
     chunks: int
     model: str
@@ -49,21 +54,28 @@ class CorpusService:
         self._catalog = catalog
         self._engine = engine
 
-    def add(self, name: str, path: Path, include: Sequence[str] = ()) -> Corpus:
+    def add(self, name: str, place: Path | str, include: Sequence[str] = ()) -> Corpus:
         """Enter a folder, or a single file, as a corpus; entering the same again changes nothing.
+
+        Args:
+            name: What to call it.
+            place: Its path, or its address, such as ``s3://bucket/folder``.
+            include: Patterns of files, relative to it; every readable file where there are none.
 
         Raises:
             CorpusRefused: If the name is not a name or the path is not there.
+            RemoteError: If the address cannot be a corpus, or does not answer.
             CatalogError: If the name stands for something else.
         """
         if not _NAME.fullmatch(name):
             raise CorpusRefused(
                 f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
             )
-        root = path.expanduser().resolve()
-        if not root.exists():
-            raise CorpusRefused(f"There is no folder or file {root}; check the path.")
-        self._catalog.add_corpus(name, root, tuple(include))
+        if isinstance(place, str) and is_address(place) and urlsplit(place).scheme not in _LOCAL:
+            RemoteFolder(place).check()
+            self._catalog.add_corpus(name, place, tuple(include))
+        else:
+            self._catalog.add_corpus(name, _folder(place), tuple(include))
         return self._catalog.corpus(name)
 
     def remove(self, name: str) -> None:
@@ -95,12 +107,12 @@ class CorpusService:
 
     def _info(self, corpus: Corpus) -> CorpusInfo:
         if corpus.live is None:
-            return CorpusInfo(corpus.name, corpus.root, 0, 0, "", 0, None, searchable=False)
+            return CorpusInfo(corpus.name, corpus.place, 0, 0, "", 0, None, searchable=False)
         generation = self._catalog.generation(corpus.name, corpus.live)
         model = generation.manifest.model
         return CorpusInfo(
             name=corpus.name,
-            root=corpus.root,
+            root=corpus.place,
             documents=generation.documents,
             chunks=generation.chunks,
             model=Path(model).name if Path(model).is_absolute() else model,
@@ -108,3 +120,16 @@ class CorpusService:
             updated=generation.created,
             searchable=True,
         )
+
+
+def _folder(place: Path | str) -> Path:
+    """The folder, or the file, that a path or a ``file://`` address stands for."""
+    if isinstance(place, str) and is_address(place):
+        address = urlsplit(place)
+        if address.netloc not in ("", "localhost"):
+            raise CorpusRefused(f"{place} names another machine; mount its folder here and enter that.")
+        place = url2pathname(address.path)
+    root = Path(place).expanduser().resolve()
+    if not root.exists():
+        raise CorpusRefused(f"There is no folder or file {root}; check the path.")
+    return root

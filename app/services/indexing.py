@@ -15,6 +15,7 @@ from embedder.catalogue import PUBLISHED
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import CHUNKING
+from indexer.downloads import Downloads
 from indexer.heartbeat import free_what_the_dead_hold
 from indexer.jobs import JobError, Jobs
 from indexer.leases import Leases
@@ -47,6 +48,7 @@ class IndexService:
         cache: Callable[[], VectorCache],
         lexical: LexicalEncoder,
         lock_folder: Path,
+        downloads: Downloads | None = None,
     ) -> None:
         self._catalog = catalog
         self._jobs = Jobs(catalog.database)
@@ -56,6 +58,7 @@ class IndexService:
         self._cache = cache
         self._lexical = lexical
         self._lock_folder = lock_folder
+        self._downloads = downloads
         self._has_stepped_back = False
 
     def build(
@@ -70,6 +73,7 @@ class IndexService:
 
         Raises:
             CatalogError: If there is no such corpus.
+            FolderUnreadable: If its folder cannot be looked through; RemoteError if its address does not answer.
             BuildRefused: If the folder is gone, a build is paused or runs with other parts, or the parts of the
                 index have changed and ``fresh`` is off.
         """
@@ -93,12 +97,18 @@ class IndexService:
         assert isinstance(submitted, Run)  # noqa: S101 - a build from nothing is never up to date
         return self._work(submitted, on_progress)
 
-    def submit(self, name: str, *, fresh: bool = False, held: bool = False) -> Run | UpToDate:
+    def submit(self, name: str, *, fresh: bool = False, held: bool = False, by: str = "") -> Run | UpToDate:
         """Plan a build as a run for workers; one that is there already and fits is that run.
+
+        Args:
+            name: The corpus.
+            fresh: Build from nothing.
+            held: Whether what is built waits beside the index in use.
+            by: The program that asks, where it is no person; such a build never empties an index.
 
         Raises:
             CatalogError: As ``build`` does.
-            BuildRefused: As ``build`` does.
+            BuildRefused: As ``build`` does, and if a program would empty the index.
         """
         corpus = self._catalog.corpus(name)
         run = self._joinable(corpus, fresh, held)
@@ -106,6 +116,11 @@ class IndexService:
             return run
         found = _find_files(corpus)
         todo = plan({} if fresh else self._catalog.files(name, corpus.live), found)
+        if by and not found and todo.gone:
+            raise BuildRefused(
+                f"{corpus.place} holds no file any more that is read, as if a drive were not mounted; put the files "
+                f"back or, if the index of {name} is to be emptied, run kalm index build {name}."
+            )
         manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
         configured = self._encoders.default_source
         if manifest is not None and manifest.model != configured:
@@ -116,7 +131,7 @@ class IndexService:
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
         with self._parts(manifest) as parts:
-            return parts.submit(corpus, todo, found, fresh=fresh, by=_whoami(), held=held)
+            return parts.submit(corpus, todo, found, fresh=fresh, by=by or whoami(), held=held)
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -201,7 +216,7 @@ class IndexService:
         todo = replace(plan({}, {uri: found[uri] for uri in failed}), add=(), update=failed)
         manifest = self._catalog.generation(run.corpus, corpus.live or run.generation).manifest
         with self._parts(manifest) as parts:
-            return parts.submit(corpus, todo, found, fresh=False, by=_whoami())
+            return parts.submit(corpus, todo, found, fresh=False, by=whoami())
 
     def _work(self, run: Run, on_progress: Callable[[Progress], None]) -> BuildReport:
         self.step_back()
@@ -265,6 +280,7 @@ class IndexService:
                 encoder=CachedEncoder(encoder, cache),
                 lexical=self._lexical,
                 lock_folder=self._lock_folder,
+                downloads=self._downloads,
             )
 
     def _is_current(self, manifest: Manifest) -> bool:
@@ -275,7 +291,7 @@ class IndexService:
 
 def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
     """What is there now; a folder that is gone is a drive not mounted rather than a wish to empty the index."""
-    if not corpus.root.exists():
+    if not corpus.url and not os.path.exists(corpus.root):  # as if gone where a network does not answer
         raise BuildRefused(
             f"{corpus.root}, for which {corpus.name} stands, is not there; put it back, or forget the corpus with "
             f"kalm corpus remove {corpus.name}."
@@ -304,7 +320,7 @@ def _both(first: BuildReport, second: BuildReport) -> BuildReport:
     )
 
 
-def _whoami() -> str:
+def whoami() -> str:
     """Who asks for a run, as far as the system knows."""
     try:
         user = getpass.getuser()

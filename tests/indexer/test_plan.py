@@ -1,5 +1,6 @@
 """A plan is a pure comparison; finding files stays inside the folder."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.plan import FoundFile, find_files, may_have_moved, plan
+from indexer.plan import FolderUnreadable, FoundFile, find_files, may_have_moved, plan
 from indexer.records import Corpus, FileState
 
 
@@ -108,3 +109,38 @@ def test_a_name_that_is_not_utf8_is_shown_with_a_replacement(root):
     with open(bytes(root) + b"/x/\xff.txt", "w") as file:
         file.write("text")
     assert "x/\N{REPLACEMENT CHARACTER}.txt" in names(root)
+
+
+def test_a_folder_that_cannot_be_looked_through_to_its_end_is_no_folder_without_files(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.md").write_text("a")
+    (tmp_path / "sub" / "b.md").write_text("b")
+    corpus, listed = Corpus("books", tmp_path, (), None), os.scandir
+
+    def failing(error):
+        def scandir(path):
+            if str(path).endswith("sub"):
+                raise error
+            return listed(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    failing(OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(FolderUnreadable, match=r"cannot be looked through \(Input/output error\); see to its disk"):
+        find_files(corpus)
+    for error in (FileNotFoundError(), PermissionError()):
+        failing(error)
+        assert set(find_files(corpus)) == {"a.md"}
+
+
+def test_a_file_that_goes_while_its_folder_is_looked_through_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "a.md").write_text("a")
+    (tmp_path / "b.md").write_text("b")
+    lstat = Path.lstat
+
+    def late(path):
+        (tmp_path / "b.md").unlink(missing_ok=True)
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", late)
+    assert set(find_files(Corpus("books", tmp_path, (), None))) == {"a.md"}
