@@ -5,9 +5,11 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from app.services.corpora import CorpusService
+from app.services.documents import DocumentService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
+from app.services.notes import NoteService
 from app.services.searching import SearchService
 from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
@@ -15,6 +17,7 @@ from embedder.cache import VectorCache
 from indexer.backup import BackupReport, make_backup
 from indexer.catalog import Catalog
 from indexer.doctor import Doctor
+from indexer.documents import Documents
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
 from indexer.gate import Gate
@@ -22,6 +25,7 @@ from indexer.jobs import Jobs
 from indexer.key_tables import KeyTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
+from indexer.note_tables import NoteTable
 from indexer.search import Searcher
 from indexer.store import VectorEngine
 from indexer.versions import Versions
@@ -109,6 +113,17 @@ class Services:
         return SearchService(self.catalog, self.corpora, searcher, self.encoders)
 
     @cached_property
+    def notes(self) -> NoteService:
+        """What people leave behind at the search page."""
+        database = self.catalog.database
+        return NoteService(self.catalog, NoteTable(database), Documents(database), self.search.search)
+
+    @cached_property
+    def documents(self) -> DocumentService:
+        """Documents, for reading."""
+        return DocumentService(self.catalog, Documents(self.catalog.database))
+
+    @cached_property
     def vectors(self) -> VectorService:
         """Vectors for programs."""
         return VectorService(self.encoders)
@@ -160,7 +175,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search
+        _ = made.search, made.notes, made.documents
         return made
 
 

@@ -25,6 +25,8 @@ FENCES = {
         "indexer/duplicate_tables.py",
         "indexer/key_tables.py",
         "indexer/label_tables.py",
+        "indexer/note_tables.py",
+        "indexer/documents.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",

@@ -6,7 +6,23 @@ import sys
 import typer
 
 from app.bootstrap import close_services
-from app.cli import backup, bench, corpus, doctor, embed, index, jobs, key, mine, models, search, serve, train, worker
+from app.cli import (
+    backup,
+    bench,
+    corpus,
+    doctor,
+    embed,
+    index,
+    jobs,
+    judgments,
+    key,
+    mine,
+    models,
+    search,
+    serve,
+    train,
+    worker,
+)
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -20,6 +36,7 @@ application = typer.Typer(
 application.add_typer(corpus.commands, name="corpus")
 application.add_typer(index.commands, name="index")
 application.add_typer(jobs.commands, name="jobs")
+application.add_typer(judgments.commands, name="judgments")
 application.add_typer(key.commands, name="key")
 application.add_typer(train.commands, name="train")
 application.add_typer(bench.commands, name="bench")

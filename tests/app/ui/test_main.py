@@ -21,7 +21,7 @@ CONFIG = UI / ".streamlit" / "config.toml"
 def run_main(monkeypatch):
     def run(search_backend):
         bootstrap = ModuleType("app.bootstrap")
-        bootstrap.page_services = lambda: SimpleNamespace(search=search_backend())
+        bootstrap.page_services = lambda: SimpleNamespace(search=search_backend(), notes=None)
         monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
         return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
 
