@@ -9,9 +9,11 @@ from app.services.accounts import Accounts
 from app.services.answering import Answering
 from app.services.audit import AuditLog
 from app.services.corpora import CorpusService
+from app.services.documents import DocumentService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
+from app.services.notes import NoteService
 from app.services.schedules import ScheduleService
 from app.services.searching import SearchService
 from app.services.sessions import Sessions
@@ -23,6 +25,7 @@ from indexer.audit_tables import AuditTable
 from indexer.backup import BackupReport, make_backup
 from indexer.catalog import Catalog
 from indexer.doctor import Doctor
+from indexer.documents import Documents
 from indexer.downloads import Downloads
 from indexer.edge_store import EdgeEngine
 from indexer.engines import Engines
@@ -32,6 +35,7 @@ from indexer.key_tables import KeyTable
 from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
+from indexer.note_tables import NoteTable
 from indexer.schedule_tables import ScheduleTable
 from indexer.search import Searcher
 from indexer.session_tables import SessionTable
@@ -136,6 +140,17 @@ class Services:
         return SearchService(self.catalog, self.corpora, searcher, self.encoders)
 
     @cached_property
+    def notes(self) -> NoteService:
+        """What people leave behind at the search page."""
+        database = self.catalog.database
+        return NoteService(self.catalog, NoteTable(database), Documents(database), self.search.search)
+
+    @cached_property
+    def documents(self) -> DocumentService:
+        """Documents, for reading."""
+        return DocumentService(self.catalog, Documents(self.catalog.database))
+
+    @cached_property
     def vectors(self) -> VectorService:
         """Vectors for programs."""
         return VectorService(self.encoders)
@@ -215,7 +230,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search, made.sessions
+        _ = made.search, made.sessions, made.notes, made.documents
         return made
 
 

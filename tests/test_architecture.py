@@ -28,6 +28,8 @@ FENCES = {
         "indexer/session_tables.py",
         "indexer/audit_tables.py",
         "indexer/schedule_tables.py",
+        "indexer/note_tables.py",
+        "indexer/documents.py",
         "indexer/staging.py",
         "indexer/jobs.py",
         "indexer/job_tables.py",

@@ -14,7 +14,9 @@ from app.cli import (
     embed,
     index,
     jobs,
+    judgments,
     key,
+    mcp,
     mine,
     models,
     search,
@@ -36,6 +38,7 @@ application = typer.Typer(
 application.add_typer(corpus.commands, name="corpus")
 application.add_typer(index.commands, name="index")
 application.add_typer(jobs.commands, name="jobs")
+application.add_typer(judgments.commands, name="judgments")
 application.add_typer(key.commands, name="key")
 application.add_typer(train.commands, name="train")
 application.add_typer(user.commands, name="user")
@@ -46,6 +49,7 @@ application.command()(mine.mine)
 application.command()(models.models)
 application.command()(serve.serve)
 application.command()(worker.worker)
+application.command()(mcp.mcp)
 application.command()(doctor.doctor)
 application.command()(backup.backup)
 application.command()(backup.restore)

@@ -17,7 +17,11 @@ from indexer.versions import Version
 
 _Name = Annotated[str, typer.Argument(help="The corpus.")]
 _Golden = Annotated[
-    Path | None, typer.Option("--golden", help="JSON Lines of questions (query) and the file that answers each (uri).")
+    Path | None,
+    typer.Option(
+        "--golden",
+        help="JSON Lines of questions (query) and the file that answers each (uri); else what people judged relevant.",
+    ),
 ]
 
 
@@ -39,14 +43,14 @@ def rebuild(
         services().indexing.submit(name, fresh=True, held=True)
         console.print(f"kalm worker builds the new version of {name}; kalm index swap {name} then puts it in use.")
         return
-    asked = _read(golden)  # before the work: a list that cannot be read should not cost it
+    _read(name, golden)  # before the work: a list that cannot be read should not cost it
     with build_progress(name) as on_progress:
         report = services().indexing.rebuild(name, on_progress=on_progress)
     console.print(f"Version {report.generation} of {name}: {report.documents:,} documents, {report.chunks:,} passages.")
     if hold:
-        _tell_checks(services().versions.check(name, asked))
+        _tell_checks(services().versions.check(name, _read(name, golden)))
     else:
-        _swap(name, asked, force=False)
+        _swap(name, _read(name, golden), force=False)
 
 
 def versions(
@@ -80,7 +84,7 @@ def check(name: _Name, golden: _Golden = None) -> None:
 
     Example: kalm index check handbook --golden questions.jsonl
     """
-    _tell_checks(services().versions.check(name, _read(golden)))
+    _tell_checks(services().versions.check(name, _read(name, golden)))
 
 
 def swap(
@@ -92,7 +96,7 @@ def swap(
 
     Example: kalm index swap handbook
     """
-    _swap(name, _read(golden), force=force)
+    _swap(name, _read(name, golden), force=force)
 
 
 def rollback(
@@ -114,8 +118,9 @@ def discard(name: _Name) -> None:
     console.print(f"Version {numbers} of {name} is removed.")
 
 
-def _read(golden: Path | None) -> list[GoldenQuery]:
-    return [] if golden is None else read_golden(golden)
+def _read(name: str, golden: Path | None) -> list[GoldenQuery]:
+    """The questions of a file; where none is named, those with results that people judged relevant."""
+    return services().notes.golden(name) if golden is None else read_golden(golden)
 
 
 def _swap(name: str, golden: Sequence[GoldenQuery], *, force: bool) -> None:

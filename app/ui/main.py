@@ -7,6 +7,8 @@ from app.services.access import Person
 from app.services.sessions import NotSignedIn
 from app.settings import Access
 from app.ui.ask import page as ask
+from app.ui.document import links
+from app.ui.document import page as document
 from app.ui.frame import admit, begin, calm_errors, translator, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice, plain
@@ -25,10 +27,15 @@ def main() -> None:
             return
 
         def search_page() -> None:
-            search.render(services.search)
+            search.render(services.search, services.notes)
 
+        def document_page() -> None:
+            document.render(services.documents)
+
+        # No icons: of one from Streamlit's set the browser would ask a server of Google's for the tab.
         pages = [
             st.Page(search_page, title=t("nav.search"), url_path="search", default=True),
+            st.Page(document_page, title=t("document.open"), url_path=links.PATH, visibility="hidden"),
         ]
         if services.answering is not None:
             answering = services.answering

@@ -8,11 +8,13 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.ui.frame import begin, calm_errors, header, translator
+from app.ui.frame import begin, calm_errors, header, translator, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice
 from app.ui.search import cards, widgets
 from app.ui.search.contract import CorpusInfo, SearchBackend
+from app.ui.search.note_contract import NoteBackend
+from app.ui.search.notebook import Notebook
 from app.ui.search.state import PageState
 from indexer.search import Facets, Mode, SearchPage, SearchRequest
 
@@ -21,8 +23,8 @@ PAGE_SIZE = 10
 log = logging.getLogger(__name__)
 
 
-def render(backend: SearchBackend) -> None:
-    """Draw the page for the state in the URL."""
+def render(backend: SearchBackend, notes: NoteBackend | None = None) -> None:
+    """Draw the page for the state in the URL; without ``notes`` nobody's are kept."""
     state = widgets.read_state()
     t = translator()
     title = t("app.title")
@@ -41,12 +43,15 @@ def render(backend: SearchBackend) -> None:
             return
         widgets.search_field(state, corpus, t)
         widgets.mode_switch(state, t)
+        notebook = Notebook(notes, visitor(), t)
+        notebook.place()
         if warnings := cards.notes(corpus, t):
             st.html(warnings)
         if state.query:
-            _results(backend, replace(state, corpus=corpus.name), t)
+            _results(backend, replace(state, corpus=corpus.name), notebook, t)
         else:
             widgets.welcome(corpus, t)
+            notebook.suggest(corpus.name)
 
 
 def _chosen(corpora: Sequence[CorpusInfo], name: str) -> CorpusInfo:
@@ -67,21 +72,26 @@ def _not_built(corpus: CorpusInfo, t: Translator) -> None:
     st.button(t("recheck"), key="recheck")
 
 
-def _results(backend: SearchBackend, state: PageState, t: Translator) -> None:
+def _results(backend: SearchBackend, state: PageState, notebook: Notebook, t: Translator) -> None:
     with st.spinner(t("query.busy")):
         state, request, page = _search(backend, state)
+    notebook.answer(state, request, page)
     if page.results:
         st.html(cards.status_line(request, page, t))
     widgets.filters(state, page.facets, t)
     if not page.results:
         _nothing_found(state, t)
+        notebook.close()
         return
-    slots = [st.empty() for _ in page.results]
-    for slot, result in zip(slots, page.results, strict=True):
-        slot.html(cards.card(result, page.scored_by, None, t))
+    slots: list[DeltaGenerator] = []
+    for result in page.results:
+        slots.append(st.empty())
+        slots[-1].html(cards.card(result, page.scored_by, None, t))
+        notebook.foot(result)
     widgets.paging(state, page.has_more, t)
     _back_to_top(request)
     _fill_in_best_sentences(backend, state, page, slots, t)
+    notebook.close()
 
 
 def _search(backend: SearchBackend, state: PageState) -> tuple[PageState, SearchRequest, SearchPage]:

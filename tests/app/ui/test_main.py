@@ -27,6 +27,8 @@ def run_main(monkeypatch):
         bootstrap.Services = object
         bootstrap.page_services = lambda: SimpleNamespace(
             search=search_backend(),
+            notes=None,
+            documents=None,
             sessions=SimpleNamespace(is_needed=False, person=lambda cookies: person()),
             settings=SimpleNamespace(access=Access.LOCAL),
             answering=None,

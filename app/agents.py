@@ -1,0 +1,128 @@
+"""Search as tools for language models, over the Model Context Protocol (its official SDK)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from app.services.corpora import CorpusInfo
+from app.services.searching import SearchService
+from embedder.errors import AppError
+from indexer.catalog import Catalog
+from indexer.documents import Documents, HeldDocument
+from indexer.search import Mode, SearchRequest, SearchResult
+
+MAX_RESULTS = 50
+_READS_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+
+class FetchRefused(AppError):
+    """An id that is none, or whose document is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What the tools talk to."""
+
+    catalog: Catalog
+    searching: SearchService
+    documents: Documents
+
+    def corpora(self) -> list[CorpusInfo]:
+        """Every corpus that can be searched."""
+        return [corpus for corpus in self.searching.corpora() if corpus.searchable]
+
+    def document(self, corpus: str, document_id: str) -> HeldDocument | None:
+        """A document of the live generation; None where it does not hold it.
+
+        Raises:
+            CatalogError: If there is no such corpus.
+        """
+        live = self.catalog.live_number(corpus)
+        return None if live is None else self.documents.one(corpus, live, document_id)
+
+
+def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
+    """A server with the tools ``corpora``, ``search`` and ``fetch``, as agents expect to find them.
+
+    Args:
+        library: What it searches.
+        page_url: Address of the pages, so that citations can be opened; without it they name file and place.
+    """
+    server: MCPServer[Any] = MCPServer(
+        "kalm",
+        title="KaLM Search",
+        instructions="Semantic and keyword search over document collections in English and Chinese. Ask search for "
+        "passages in natural language, then fetch a document by the id of a result to read it whole.",
+    )
+
+    @server.tool(title="List collections", annotations=_READS_ONLY)
+    def corpora() -> dict[str, Any]:
+        """The collections of documents that can be searched, with their sizes."""
+        return {
+            "corpora": [
+                {"name": one.name, "documents": one.documents, "passages": one.chunks} for one in library.corpora()
+            ]
+        }
+
+    @server.tool(title="Search", annotations=_READS_ONLY)
+    def search(
+        query: Annotated[str, Field(description='A question in English or Chinese; "exact words" in quotes.')],
+        corpus: Annotated[str, Field(description="The collection; empty for the only one, or the first.")] = "",
+        limit: Annotated[int, Field(ge=1, le=MAX_RESULTS, description="How many results.")] = 10,
+    ) -> dict[str, Any]:
+        """Find the passages that answer a question, best first, one a document."""
+        name = corpus or _first(library)
+        page = library.searching.search(SearchRequest(name, query, mode=Mode.HYBRID, page_size=limit))
+        return {"results": [_result(name, one, page_url) for one in page.results]}
+
+    @server.tool(title="Fetch a document", annotations=_READS_ONLY)
+    def fetch(id: Annotated[str, Field(description="The id of a result of search.")]) -> dict[str, Any]:
+        """The whole text of a document, with where it is from."""
+        corpus, _, document_id = id.rpartition("/")
+        document = library.document(corpus, document_id) if corpus else None
+        if document is None:
+            raise FetchRefused(f"There is no document {id!r}, or no longer; take an id from the results of search.")
+        return {
+            "id": id,
+            "title": document.title,
+            "text": document.text,
+            "url": _address(page_url, corpus, document.id, document.uri),
+            "metadata": {"source": document.uri, "type": document.file_type, "language": document.language}
+            | document.details,
+        }
+
+    return server
+
+
+def _first(library: Library) -> str:
+    for corpus in library.corpora():
+        return corpus.name
+    raise FetchRefused("There is no collection to search yet; kalm index build makes one.")
+
+
+def _result(corpus: str, result: SearchResult, page_url: str) -> Mapping[str, Any]:
+    return {
+        "id": f"{corpus}/{result.document_id}",
+        "title": result.title,
+        "url": _address(page_url, corpus, result.document_id, result.uri, result.chunk_id),
+        "text": result.text,
+        "metadata": {
+            "source": result.uri,
+            "page": result.page,
+            "language": result.language,
+            "score": round(result.score, 4),
+        },
+    }
+
+
+def _address(page_url: str, corpus: str, document_id: str, uri: str, passage: str = "") -> str:
+    """Where a person can open it; the file's place in its collection where there are no pages to open it on."""
+    if not page_url:
+        return f"{corpus}/{uri}"
+    asked = {"corpus": corpus, "doc": document_id} | ({"passage": passage} if passage else {})
+    return f"{page_url.rstrip('/')}/document?{urlencode(asked)}"

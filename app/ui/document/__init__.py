@@ -1,0 +1,1 @@
+"""A document, opened at a place."""
