@@ -26,7 +26,7 @@ def worker(
     """
     indexing = services().indexing
     indexing.step_back()
-    with _ended_by_sigterm():
+    with _ended_by_sigterm(), services().workers.signed_on():
         if not once:
             errors.print("Waiting for builds (Ctrl-C ends it).")
         while True:

@@ -18,6 +18,18 @@ class CorpusRefused(AppError):
     """A name or a folder that cannot be a corpus."""
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a corpus.
+
+    Raises:
+        CorpusRefused: If it is not one.
+    """
+    if not _NAME.fullmatch(name):
+        raise CorpusRefused(
+            f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CorpusInfo:
     """One corpus as people see it.
@@ -56,10 +68,7 @@ class CorpusService:
             CorpusRefused: If the name is not a name or the path is not there.
             CatalogError: If the name stands for something else.
         """
-        if not _NAME.fullmatch(name):
-            raise CorpusRefused(
-                f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
-            )
+        check_name(name)
         root = path.expanduser().resolve()
         if not root.exists():
             raise CorpusRefused(f"There is no folder or file {root}; check the path.")

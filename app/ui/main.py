@@ -3,7 +3,9 @@
 import streamlit as st
 
 from app.bootstrap import page_services
-from app.ui.frame import calm_errors, translator
+from app.services.access import Role
+from app.ui.admin import page as admin
+from app.ui.frame import calm_errors, translator, visitor
 from app.ui.search import page as search
 
 
@@ -20,6 +22,12 @@ def main() -> None:
         pages = [
             st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
         ]
+        if visitor().role.covers(Role.EDITOR):
+
+            def admin_page() -> None:
+                admin.render(services.admin, services.upkeep)
+
+            pages.append(st.Page(admin_page, title=t("nav.admin"), icon=":material/settings:", url_path="admin"))
         st.navigation(pages, position="top").run()
 
 
