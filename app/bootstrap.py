@@ -3,22 +3,31 @@
 import threading
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.chat import open_chat
 from app.services.accounts import Accounts
+from app.services.admin import AdminService
 from app.services.answering import Answering
 from app.services.audit import AuditLog
+from app.services.caretaker import Caretaker
 from app.services.corpora import CorpusService
 from app.services.documents import DocumentService
 from app.services.encoders import Encoders
+from app.services.health import Health
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
+from app.services.models import Models
 from app.services.notes import NoteService
 from app.services.schedules import ScheduleService
 from app.services.searching import SearchService
 from app.services.sessions import Sessions
-from app.services.upkeep import Upkeep
+from app.services.storage import Storage
+from app.services.tasks import Tasks
+from app.services.upkeep import UpkeepService
+from app.services.uploads import Uploads
 from app.services.vectors import VectorService
+from app.services.workers import Workers
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
 from indexer.audit_tables import AuditTable
@@ -40,7 +49,11 @@ from indexer.schedule_tables import ScheduleTable
 from indexer.search import Searcher
 from indexer.session_tables import SessionTable
 from indexer.store import VectorEngine
+from indexer.task_tables import TaskTable
 from indexer.versions import Versions
+
+if TYPE_CHECKING:
+    from indexer.server_store import ServerEngine
 
 
 class Services:
@@ -105,9 +118,9 @@ class Services:
         """What workers do by themselves."""
         return ScheduleService(self.catalog, ScheduleTable(self.catalog.database))
 
-    def upkeep(self) -> Upkeep:
+    def caretaker(self) -> Caretaker:
         """A worker's part of that, to be closed."""
-        return Upkeep(self.catalog, ScheduleTable(self.catalog.database), self.jobs, self.indexing)
+        return Caretaker(self.catalog, ScheduleTable(self.catalog.database), self.jobs, self.indexing)
 
     @cached_property
     def migrator(self) -> Migrator:
@@ -167,11 +180,6 @@ class Services:
         return LabelTable(self.catalog.database)
 
     @cached_property
-    def audit(self) -> AuditLog:
-        """Who changed what."""
-        return AuditLog(AuditTable(self.catalog.database))
-
-    @cached_property
     def accounts(self) -> Accounts:
         """Who may sign in."""
         self._lock_folder.mkdir(exist_ok=True)
@@ -188,6 +196,71 @@ class Services:
         """Keys of the REST interface."""
         return KeyService(KeyTable(self.catalog.database))
 
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Long work that the pages ask for."""
+        return Tasks(TaskTable(self.catalog.database), self.task_folder)
+
+    @property
+    def task_folder(self) -> Path:
+        """Locks and logs of long work."""
+        return self.settings.data_dir / "tasks"
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Who changed what."""
+        return AuditLog(AuditTable(self.catalog.database))
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Who carries out builds."""
+        return Workers(self._lock_folder, self.settings.data_dir / "logs" / "worker.log")
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Files that people upload."""
+        settings = self.settings
+        max_bytes = int(settings.upload_megabytes * 1e6)
+        return Uploads(settings.data_dir / "uploads", max_files=settings.upload_files, max_bytes=max_bytes)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """What is kept, and how much room it takes."""
+        return Storage(self.catalog, self.jobs, self.uploads, self.settings.data_dir)
+
+    @cached_property
+    def admin(self) -> AdminService:
+        """Corpora, builds and versions, for people with a role."""
+        return AdminService(
+            catalog=self.catalog,
+            corpus_service=self.corpora,
+            indexing=self.indexing,
+            jobs=self.jobs,
+            version_service=self.versions,
+            uploads=self.uploads,
+            storage=self.storage,
+            audit=self.audit,
+            roots=self.settings.corpus_roots,
+        )
+
+    @cached_property
+    def upkeep(self) -> UpkeepService:
+        """The installation itself, for admins."""
+        url = self.settings.qdrant_url
+        return UpkeepService(
+            catalog=self.catalog,
+            jobs=self.jobs,
+            indexing=self.indexing,
+            worker_service=self.workers,
+            model_service=Models(self.catalog, self.encoders),
+            storage_service=self.storage,
+            health=Health(self.catalog, self.doctor, (lambda: self._server(url).collections()) if url else None),
+            make_backup=self.backup,
+            tasks=self.tasks,
+            chosen=self.settings,
+            audit=self.audit,
+        )
+
     def close(self) -> None:
         """Let go of files and connections that are open."""
         if "search" in self.__dict__:
@@ -199,7 +272,7 @@ class Services:
     def _lock_folder(self) -> Path:
         return self.settings.data_dir / "locks"
 
-    def _server(self, url: str) -> VectorEngine:
+    def _server(self, url: str) -> "ServerEngine":
         from indexer.server_requests import ServerConfig  # the client takes a second to load
         from indexer.server_store import ServerEngine
 
@@ -230,7 +303,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search, made.sessions, made.notes, made.documents
+        _ = made.search, made.sessions, made.notes, made.documents, made.admin, made.upkeep
         return made
 
 

@@ -3,15 +3,18 @@
 Nothing else in the product reads the environment.
 """
 
+import os
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -44,6 +47,11 @@ class Access(StrEnum):
     OIDC = "oidc"
 
 
+def _folders(value: object) -> object:
+    """Several folders as one variable of the environment, separated as in PATH; a file has a list."""
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """What an installation can choose.
 
@@ -62,6 +70,10 @@ class Settings(BaseSettings):
         qdrant_prefix: Before the names of collections, for installations that share a server.
         qdrant_quantization: What vectors on the server are searched by first; new indexes only.
         qdrant_strict: Whether the server refuses costly requests to new indexes.
+        corpus_roots: Folders that corpora entered on the admin page have to lie in, separated by colons; any where
+            there are none.
+        upload_megabytes: Largest upload, all its files together.
+        upload_files: Most files of one upload.
         host: Address the pages are served on; the default is this machine only.
         port: Port of the pages.
         chat_model: A chat model of LangChain's (``openai:gpt-4.1-mini``) that answers from documents; None leaves that
@@ -93,6 +105,9 @@ class Settings(BaseSettings):
     qdrant_prefix: str = Field(default="", pattern=r"^[\w-]*$")
     qdrant_quantization: Literal["none", "int8", "binary"] = "none"
     qdrant_strict: bool = False
+    corpus_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = ()
+    upload_megabytes: float = Field(default=512.0, gt=0)
+    upload_files: int = Field(default=5_000, ge=1)
     host: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
     chat_model: str | None = None
@@ -149,14 +164,34 @@ class _SecretFiles(SecretsSettingsSource):
             ) from None
 
 
+_kept_flags: dict[str, object] = {}
+
+
+def keep_flags(**flags: object) -> None:
+    """Have flags of the command hold for all of its process, wherever settings are loaded in it."""
+    _kept_flags.update((name, value) for name, value in flags.items() if value is not None)
+
+
+def origin(name: str, settings: Settings) -> str:
+    """Where a setting comes from: ``flag``, ``environment``, ``secret``, ``file`` or ``default``."""
+    if name in _kept_flags:
+        return "flag"
+    if name in EnvSettingsSource(Settings)():
+        return "environment"
+    if (settings.secrets_dir / f"kalm_{name}").is_file():
+        return "secret"
+    return "file" if name in TomlConfigSettingsSource(Settings)() else "default"
+
+
 def load_settings(**flags: object) -> Settings:
     """Settings as they hold now; flags that are None were not given.
 
     Raises:
         SettingsError: If one has an impossible value, or ``kalm.toml`` cannot be read.
     """
+    given = _kept_flags | {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

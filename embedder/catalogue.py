@@ -144,6 +144,17 @@ def source_of(name_or_path: str | None) -> str:
         return name
 
 
+def is_here(name_or_path: str | None) -> bool:
+    """Whether a model can be opened without fetching anything."""
+    name = source_of(name_or_path)
+    if name in BUNDLED or Path(name).is_dir():
+        return True
+    published = PUBLISHED.get(name)
+    if published:
+        return _local_snapshot(published.repository, published.revision) is not None
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and _local_snapshot(name, None) is not None
+
+
 def locate(name_or_path: str | None) -> Location:
     """Find a model's folder, fetching it from the hub if that is where it is.
 

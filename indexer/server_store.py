@@ -207,6 +207,14 @@ class ServerEngine:
         )
         return cls(client, config)
 
+    def collections(self) -> int:
+        """How many collections the server holds, whoever made them.
+
+        Raises:
+            StoreError: If it does not answer.
+        """
+        return len(self._requests.prompt(self._client.get_collections).collections)
+
     def named(self, name: str) -> VectorEngine:
         """This engine, if it is meant.
 

@@ -20,6 +20,7 @@ FENCES = {
     "qdrant_edge": ("indexer/edge_store.py",),
     "qdrant_client": ("indexer/server_store.py", "indexer/server_requests.py"),
     "sqlalchemy": (
+        "indexer/audit_tables.py",
         "indexer/catalog.py",
         "indexer/tables.py",
         "indexer/duplicate_tables.py",
@@ -34,6 +35,7 @@ FENCES = {
         "indexer/jobs.py",
         "indexer/job_tables.py",
         "indexer/leases.py",
+        "indexer/task_tables.py",
         "indexer/migrations/",
     ),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),

@@ -21,6 +21,7 @@ from app.cli import (
     models,
     search,
     serve,
+    task,
     train,
     user,
     worker,
@@ -43,6 +44,7 @@ application.add_typer(key.commands, name="key")
 application.add_typer(train.commands, name="train")
 application.add_typer(user.commands, name="user")
 application.add_typer(bench.commands, name="bench")
+application.add_typer(task.commands, name="task", hidden=True)
 application.command()(search.search)
 application.command()(embed.embed)
 application.command()(mine.mine)

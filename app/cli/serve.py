@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import errors
-from app.settings import SettingsError, load_settings
+from app.settings import SettingsError, keep_flags, load_settings
 
 
 def serve(
@@ -19,7 +19,8 @@ def serve(
     """
     import uvicorn  # with the pages behind it takes a second, which no other command should wait for
 
-    settings = load_settings(host=host, port=port)
+    keep_flags(host=host, port=port)
+    settings = load_settings()
     _check_address(settings.host, settings.port)
     errors.print(f"Search is at http://{_shown(settings.host)}:{settings.port} (Ctrl-C ends it).", soft_wrap=True)
     uvicorn.run("app.asgi:app", host=settings.host, port=settings.port, log_level="warning")

@@ -28,11 +28,15 @@ def worker(
     """
     indexing = services().indexing
     indexing.step_back()
-    with _ended_by_sigterm(), closing(services().upkeep()) as upkeep:
+    with (
+        _ended_by_sigterm(),
+        services().workers.signed_on(),
+        closing(services().caretaker()) as caretaker,
+    ):
         if not once:
             errors.print("Waiting for builds (Ctrl-C ends it).")
         while True:
-            is_waiting = upkeep.look(_tell_problem, watch=not once)
+            is_waiting = caretaker.look(_tell_problem, watch=not once)
             indexing.work(wait=once, on_error=_tell)
             if once and not is_waiting:
                 return

@@ -23,6 +23,18 @@ class CorpusRefused(AppError):
     """A name or a folder that cannot be a corpus."""
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a corpus.
+
+    Raises:
+        CorpusRefused: If it is not one.
+    """
+    if not _NAME.fullmatch(name):
+        raise CorpusRefused(
+            f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CorpusInfo:
     """One corpus as people see it.
@@ -67,10 +79,7 @@ class CorpusService:
             RemoteError: If the address cannot be a corpus, or does not answer.
             CatalogError: If the name stands for something else.
         """
-        if not _NAME.fullmatch(name):
-            raise CorpusRefused(
-                f"{name!r} cannot be the name of a corpus; use up to 64 letters, digits, hyphens and underscores."
-            )
+        check_name(name)
         if isinstance(place, str) and is_address(place) and urlsplit(place).scheme not in _LOCAL:
             RemoteFolder(place).check()
             self._catalog.add_corpus(name, place, tuple(include))

@@ -34,6 +34,20 @@ class Encoders:
         """The configured model, for indexes that are to be made."""
         return self._load(self._default_model, "auto", None)
 
+    def named(self, model: str | None, dim: int | None = None) -> Embedder:
+        """A model by its name, at one of its widths; None is what is configured, and its full width.
+
+        Raises:
+            InvalidInput: If the model has no such width.
+        """
+        encoder = self._load(model or self._default_model, "auto", None)
+        return encoder if dim is None else encoder.resized(dim)
+
+    def loaded(self) -> frozenset[str]:
+        """Models that are in memory, by what they are loaded by."""
+        with self._lock:
+            return frozenset(encoder.source for encoder in self._loaded.values())
+
     def of(self, manifest: Manifest) -> Embedder:
         """The model a generation was made with, in the same arithmetic and width.
 

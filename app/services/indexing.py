@@ -3,7 +3,7 @@
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from app.services.encoders import Encoders, WrongModel
 from app.services.outlook import Outlook, outlook
 from embedder.cache import CachedEncoder, VectorCache
-from embedder.catalogue import PUBLISHED
+from embedder.catalogue import PUBLISHED, source_of
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import CHUNKING
@@ -97,13 +97,24 @@ class IndexService:
         assert isinstance(submitted, Run)  # noqa: S101 - a build from nothing is never up to date
         return self._work(submitted, on_progress)
 
-    def submit(self, name: str, *, fresh: bool = False, held: bool = False, by: str = "") -> Run | UpToDate:
+    def submit(
+        self,
+        name: str,
+        *,
+        fresh: bool = False,
+        held: bool = False,
+        model: str | None = None,
+        dim: int | None = None,
+        by: str = "",
+    ) -> Run | UpToDate:
         """Plan a build as a run for workers; one that is there already and fits is that run.
 
         Args:
             name: The corpus.
-            fresh: Build from nothing.
-            held: Whether what is built waits beside the index in use.
+            fresh: Build from nothing, beside the index in use.
+            held: Have what is built wait beside the index in use.
+            model: What to build with; None takes what is configured.
+            dim: Width of the vectors of a fresh build; None takes the model's own.
             by: The program that asks, where it is no person; such a build never empties an index.
 
         Raises:
@@ -111,7 +122,8 @@ class IndexService:
             BuildRefused: As ``build`` does, and if a program would empty the index.
         """
         corpus = self._catalog.corpus(name)
-        run = self._joinable(corpus, fresh, held)
+        configured = source_of(model) if model else self._encoders.default_source
+        run = self._joinable(corpus, fresh, held, configured, dim)
         if run is not None:
             return run
         found = _find_files(corpus)
@@ -122,7 +134,6 @@ class IndexService:
                 f"back or, if the index of {name} is to be emptied, run kalm index build {name}."
             )
         manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
-        configured = self._encoders.default_source
         if manifest is not None and manifest.model != configured:
             raise BuildRefused(
                 f"The index of {name} was made with {manifest.model}, and now {configured} is configured; "
@@ -130,7 +141,7 @@ class IndexService:
             )
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
-        with self._parts(manifest) as parts:
+        with self._parts(manifest, model, dim) as parts:
             return parts.submit(corpus, todo, found, fresh=fresh, by=by or whoami(), held=held)
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
@@ -209,13 +220,34 @@ class IndexService:
         if run.state is not RunState.DONE:
             return self._jobs.retry(number)
         corpus = self._catalog.corpus(run.corpus)
-        found = _find_files(corpus)
-        failed = tuple(sorted(self._jobs.failures(number).keys() & found.keys()))
-        if not failed:
+        again = self._look_again(corpus, self._jobs.failures(number), corpus.live or run.generation)
+        if again is None:
             raise JobError(f"No file of run {number} is there that failed; there is nothing to retry.")
-        todo = replace(plan({}, {uri: found[uri] for uri in failed}), add=(), update=failed)
-        manifest = self._catalog.generation(run.corpus, corpus.live or run.generation).manifest
-        with self._parts(manifest) as parts:
+        return again
+
+    def retry_failed(self, name: str) -> Run:
+        """Have the files of an index that could not be read looked at again, and nothing else.
+
+        Raises:
+            CatalogError: If there is no such corpus.
+            JobError: If none failed.
+            BuildRefused: As ``build`` does.
+        """
+        corpus = self._catalog.corpus(name)
+        failed = {} if corpus.live is None else self._catalog.failed_files(name, corpus.live)
+        again = self._look_again(corpus, failed, corpus.live or 0)
+        if again is None:
+            raise JobError(f"No file of {name} is there that failed; there is nothing to retry.")
+        return again
+
+    def _look_again(self, corpus: Corpus, failed: Collection[str], number: int) -> Run | None:
+        """A run for those of these files that are there, with the parts of a generation; None where none is."""
+        found = _find_files(corpus)
+        there = tuple(sorted(found.keys() & set(failed)))
+        if not there:
+            return None
+        todo = replace(plan({}, {uri: found[uri] for uri in there}), add=(), update=there)
+        with self._parts(self._catalog.generation(corpus.name, number).manifest) as parts:
             return parts.submit(corpus, todo, found, fresh=False, by=whoami())
 
     def _work(self, run: Run, on_progress: Callable[[Progress], None]) -> BuildReport:
@@ -229,7 +261,9 @@ class IndexService:
                 )
             return parts.report(done)
 
-    def _joinable(self, corpus: Corpus, fresh: bool, held: bool = False) -> Run | None:
+    def _joinable(
+        self, corpus: Corpus, fresh: bool, held: bool = False, model: str | None = None, dim: int | None = None
+    ) -> Run | None:
         """The run of a corpus that a build can go on with; one that does not fit any more is cancelled."""
         run = self._jobs.active(corpus.name)
         if run is None:
@@ -245,7 +279,8 @@ class IndexService:
                 f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm index {kind} "
                 f"{corpus.name} or kalm worker, or end it with kalm jobs cancel {run.id}."
             )
-        if run.state is not RunState.CANCELLING and self._fits(run, corpus, fresh):
+        same_model = run.manifest.model == (model or self._encoders.default_source) and dim in (None, run.manifest.dim)
+        if run.state is not RunState.CANCELLING and same_model and self._fits(run, corpus, fresh):
             return self._jobs.resume(run.id)
         free_what_the_dead_hold(workers_folder(self._lock_folder), self._leases, run.id)
         if self._leases.owners(run.id):
@@ -258,7 +293,7 @@ class IndexService:
 
     def _fits(self, run: Run, corpus: Corpus, fresh: bool) -> bool:
         same_start = run.base is None if fresh else run.base in (None, corpus.live)
-        if not same_start or run.manifest.model != self._encoders.default_source or not self._is_current(run.manifest):
+        if not same_start or not self._is_current(run.manifest):
             return False
         try:
             self._encoders.of(run.manifest)
@@ -267,9 +302,9 @@ class IndexService:
         return True
 
     @contextmanager
-    def _parts(self, manifest: Manifest | None) -> Iterator[Builder]:
-        """What a build works with: the model and engine of a manifest, or those that are configured."""
-        encoder = self._encoders.default() if manifest is None else self._encoders.of(manifest)
+    def _parts(self, manifest: Manifest | None, model: str | None = None, dim: int | None = None) -> Iterator[Builder]:
+        """What a build works with: the model and engine of a manifest, or those named, or those configured."""
+        encoder = self._encoders.named(model, dim) if manifest is None else self._encoders.of(manifest)
         engine = self._engine if manifest is None else self._engine.named(manifest.engine)
         with closing(self._cache()) as cache:
             yield Builder(

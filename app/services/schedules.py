@@ -18,7 +18,7 @@ class WatchRefused(AppError):
 
 
 class ScheduleService:
-    """Enters and lists what workers do; they do it in ``upkeep.py``."""
+    """Enters and lists what workers do; they do it in ``caretaker.py``."""
 
     def __init__(self, catalog: Catalog, table: ScheduleTable, clock: Callable[[], float] = time.time) -> None:
         self._catalog = catalog

@@ -1,178 +1,198 @@
-"""What a worker does by itself: it submits builds of what has changed or is due, through the same service as people.
+"""What admins do to keep an installation well: workers, models, storage, backups, health, settings and the log."""
 
-Every worker does so, without asking the others. That is safe, since submitting again is joining: one of them writes
-the run down, the others find that it is there or that nothing is left to do. A wish is fulfilled only by a look that
-came after it. So a change during a run, which may have been planned before, leads to another look when it is over.
-"""
-
-import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from app.services.indexing import IndexService, UpToDate, whoami
+from app.services.access import Person, Role
+from app.services.audit import AuditEntry, AuditLog
+from app.services.configuration import Setting, listed
+from app.services.health import Health, Remedy, remedy_for, run_of
+from app.services.indexing import IndexService
+from app.services.models import ModelInfo, Models, Proof
+from app.services.storage import Backup, Storage, StorageReport
+from app.services.tasks import OnProgress, Tasks
+from app.services.workers import Worker, Workers
+from app.settings import Settings
 from embedder.errors import AppError
+from indexer.backup import BackupReport
 from indexer.catalog import Catalog
-from indexer.cron import Cron
+from indexer.doctor import Finding
 from indexer.jobs import Jobs
-from indexer.plan import file_filter
-from indexer.records import Corpus, Run, RunState
-from indexer.schedule_tables import Schedule, ScheduleTable
-from indexer.watching import FolderWatcher
+from indexer.records import Run
+from indexer.task_tables import Task
 
-_RETRY_SECONDS = 300.0
-"""How often what was refused, or failed, is tried again while nothing changes."""
+BACKUP, EXAMINATION = "backup", "examination"
+"""Kinds of tasks."""
 
-_Watched = tuple[Path, tuple[str, ...], float, float | None]
-"""What a watcher was made with: another folder, or other pauses, need another one."""
+_MOST_ENTRIES = 10_000
+
+
+class NoRemedy(AppError):
+    """A finding about which only people can do something."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    """When to try again, while the corpus has the run that it had then."""
+class UpkeepService:
+    """An installation's upkeep. Safe between threads.
 
-    run: int | None
-    until: float
+    Every method refuses those who may not ask, by ``Forbidden``.
 
+    Attributes:
+        make_backup: Writes an archive of everything to a path.
+    """
 
-class Upkeep:
-    """One worker's watchers and wishes. For one thread."""
+    catalog: Catalog
+    jobs: Jobs
+    indexing: IndexService
+    worker_service: Workers
+    model_service: Models
+    storage_service: Storage
+    health: Health
+    make_backup: Callable[[Path], BackupReport]
+    tasks: Tasks
+    chosen: Settings
+    audit: AuditLog
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        table: ScheduleTable,
-        jobs: Jobs,
-        indexing: IndexService,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._catalog = catalog
-        self._table = table
-        self._jobs = jobs
-        self._indexing = indexing
-        self._clock = clock
-        self._name = f"kalm worker {os.getpid()} of {whoami()}"
-        self._watchers: dict[str, tuple[_Watched, FolderWatcher]] = {}
-        self._changed: set[str] = set()
-        self._refusals: dict[str, _Refusal] = {}
-        self._told: dict[str, str] = {}
+    def workers(self, person: Person) -> list[Worker]:
+        """Who carries out builds on this machine."""
+        person.must_be(Role.EDITOR)
+        return self.worker_service.alive()
 
-    def look(self, on_problem: Callable[[str, str], None], *, watch: bool = True) -> bool:
-        """Submit builds of corpora that are due, or that have changed and come to rest.
+    def start_worker(self, person: Person) -> int:
+        """Start a worker that goes on when the server ends, and return its process; raises WorkerRuns."""
+        person.must_be(Role.ADMIN)
+        pid = self.worker_service.start()
+        self.audit.note(person, "worker.start", str(pid))
+        return pid
 
-        Args:
-            on_problem: Told, with the corpus, why one of them cannot be brought up to date; not twice in a row.
-            watch: Keep watching folders until ``close``; else each that is to be watched counts as changed.
+    def worker_failure(self, person: Person) -> str:
+        """Why the worker that was started here ended, if it was an error."""
+        person.must_be(Role.EDITOR)
+        return self.worker_service.failure()
+
+    def models(self, person: Person) -> list[ModelInfo]:
+        """Known models."""
+        person.must_be(Role.ADMIN)
+        return self.model_service.all()
+
+    def prove_model(self, person: Person, name: str) -> Proof:
+        """Open a model, which proves that it works; raises an AppError where it does not."""
+        person.must_be(Role.ADMIN)
+        return self.model_service.prove(name)
+
+    def storage(self, person: Person) -> StorageReport:
+        """What takes how much room."""
+        person.must_be(Role.ADMIN)
+        return self.storage_service.report()
+
+    def drop_unused(self, person: Person) -> int:
+        """Remove what nobody needs; returns the bytes freed."""
+        person.must_be(Role.ADMIN)
+        freed = self.storage_service.drop_unused()
+        self.audit.note(person, "storage.clean", "data", bytes=str(freed))
+        return freed
+
+    def backups(self, person: Person) -> list[Backup]:
+        """Backups made here, newest first."""
+        person.must_be(Role.ADMIN)
+        return self.storage_service.backups()
+
+    def back_up(self, person: Person) -> str:
+        """Have a backup written in the background; returns the task's id, or raises TaskRefused."""
+        person.must_be(Role.ADMIN)
+        return self.tasks.submit(person, BACKUP, {})
+
+    def carry_out_backup(
+        self, person: Person, parameters: Mapping[str, Any], progress: OnProgress
+    ) -> Mapping[str, str | int]:
+        """Write a backup: the work of such a task; raises BackupRefused."""
+        person.must_be(Role.ADMIN)
+        target = self.storage_service.new_backup()
+        report = self.make_backup(target)
+        self.audit.note(person, "backup.make", target.name, bytes=str(report.bytes))
+        return {"path": str(target), "files": report.files, "bytes": report.bytes}
+
+    def drop_backup(self, person: Person, name: str) -> None:
+        """Delete a backup; raises NoBackup."""
+        person.must_be(Role.ADMIN)
+        self.storage_service.drop_backup(name)
+        self.audit.note(person, "backup.remove", name)
+
+    def examine(self, person: Person) -> str:
+        """Have everything looked at in the background; returns the task's id, or raises TaskRefused."""
+        person.must_be(Role.ADMIN)
+        return self.tasks.submit(person, EXAMINATION, {})
+
+    def carry_out_examination(
+        self, person: Person, parameters: Mapping[str, Any], progress: OnProgress
+    ) -> Mapping[str, list[dict[str, Any]]]:
+        """Look at the installation and at every corpus: the work of such a task."""
+        person.must_be(Role.ADMIN)
+        findings: list[dict[str, Any]] = []
+        subjects = ["installation", *(corpus.name for corpus in self.catalog.corpora())]
+        for finding in self.health.examine():
+            findings.append(asdict(finding))
+            at = subjects.index(finding.subject) if finding.subject in subjects else 0
+            progress(at / len(subjects), finding.subject)
+        return {"findings": findings}
+
+    def task(self, person: Person, kind: str) -> Task | None:
+        """The newest task of a kind, ``BACKUP`` or ``EXAMINATION``, if there was one."""
+        person.must_be(Role.ADMIN)
+        return next(iter(self.tasks.recent(kind, 1)), None)
+
+    def repair(self, person: Person, finding: Finding) -> Run | None:
+        """Do about a finding what can be done from here.
 
         Returns:
-            Whether one of them waits for a run to be over, to be looked at then.
+            The run that does it; None where nothing was left to do.
 
         Raises:
-            CatalogError: If the catalog does not answer.
+            NoRemedy: If only people can help.
+            AppError: As what is done raises.
         """
-        schedules = self._table.all()
-        if watch:
-            self._keep_watching(schedules)
-        else:
-            self._changed = {schedule.corpus for schedule in schedules if schedule.watched}
-        is_waiting = False
-        for schedule in schedules:
-            name = schedule.corpus
-            if name not in self._changed and not self._is_due(schedule):
-                problem = self._watchers[name][1].problem if name in self._watchers else ""
-                if problem:
-                    self._note(schedule, problem, on_problem)
-            elif self._is_at_work(name):
-                is_waiting = True  # on what may have been planned before; looked at when it is over
-            elif not self._is_put_off(name):
-                self._note(schedule, self._submit(schedule), on_problem)
-        return is_waiting
+        person.must_be(Role.ADMIN)
+        remedy = remedy_for(finding)
+        done = self._remedied(remedy, finding)
+        details = {"run": str(done.id)} if done else {}
+        self.audit.note(person, f"repair.{remedy}", finding.subject, finding=finding.name, **details)
+        return done
 
-    def close(self) -> None:
-        """Watch no longer."""
-        for _, watcher in self._watchers.values():
-            watcher.close()
-        self._watchers.clear()
+    def settings(self, person: Person) -> list[Setting]:
+        """Settings as they hold, without secrets."""
+        person.must_be(Role.ADMIN)
+        return listed(self.chosen)
 
-    def _keep_watching(self, schedules: list[Schedule]) -> None:
-        """Watch what is to be watched, and take in what changed."""
-        corpora = {corpus.name: corpus for corpus in self._catalog.corpora()}
-        wanted = {
-            schedule.corpus: _watched(corpora[schedule.corpus], schedule)
-            for schedule in schedules
-            if schedule.watched and schedule.corpus in corpora
-        }
-        for name, (made_with, watcher) in list(self._watchers.items()):
-            if wanted.get(name) != made_with:
-                watcher.close()
-                del self._watchers[name]
-                self._changed.discard(name)
-        for name, watched in wanted.items():
-            if name not in self._watchers:
-                root, include, quiet, poll = watched
-                watcher = FolderWatcher(root, file_filter(include), quiet_seconds=quiet, poll_seconds=poll)
-                self._watchers[name] = watched, watcher
-            if self._watchers[name][1].take():
-                self._changed.add(name)
-                self._refusals.pop(name, None)
+    def entries(self, person: Person, limit: int, before: datetime | None = None) -> Sequence[AuditEntry]:
+        """The last changes that people made, newest first."""
+        person.must_be(Role.ADMIN)
+        return self.audit.latest(min(limit, _MOST_ENTRIES), before)
 
-    def _is_due(self, schedule: Schedule) -> bool:
-        return schedule.due is not None and schedule.due <= self._clock()
+    def _remedied(self, remedy: Remedy, finding: Finding) -> Run | None:
+        name = finding.subject
+        match remedy:
+            case Remedy.BUILD:
+                run = self.indexing.submit(name, model=self._made_with(name)[0])
+            case Remedy.FRESH:
+                model, dim = self._made_with(name)
+                run = self.indexing.submit(name, fresh=True, model=model, dim=dim)
+            case Remedy.REBUILD:
+                run = self.indexing.submit(name, fresh=True, held=True)
+            case Remedy.RETRY:
+                run = self.indexing.retry_failed(name)
+            case Remedy.RESUME:
+                run = self.jobs.resume(run_of(finding) or 0)
+            case Remedy.NONE:
+                raise NoRemedy(f"This cannot be mended from a page: {finding.remedy or finding.found}.")
+        return run if isinstance(run, Run) else None
 
-    def _is_at_work(self, name: str) -> bool:
-        run = self._jobs.active(name)
-        return run is not None and (run.is_workable or run.state is RunState.CANCELLING)
-
-    def _is_put_off(self, name: str) -> bool:
-        run, refusal = self._jobs.active(name), self._refusals.get(name)
-        if run is not None and run.state is RunState.PAUSED:
-            return True
-        number = None if run is None else run.id
-        return refusal is not None and refusal.run == number and self._clock() < refusal.until
-
-    def _submit(self, schedule: Schedule) -> str:
-        """Submit a build; returns why it could not be, or had to be taken up again."""
-        name, failed = schedule.corpus, self._jobs.active(schedule.corpus)
-        problem = ""
-        try:
-            submitted = self._indexing.submit(name, by=self._name)
-            if isinstance(submitted, UpToDate) or self._is_new(submitted, failed):
-                self._settle(schedule)
-                return ""
-            if failed is None:
-                return ""  # another worker's, perhaps planned before: looked at when it is over
-            problem = f"Run {failed.id} failed ({failed.error.removesuffix('.')}); it is taken up again."
-        except AppError as error:
-            problem = str(error)
-        self._refusals[name] = _Refusal(None if failed is None else failed.id, self._clock() + _RETRY_SECONDS)
-        return problem
-
-    def _is_new(self, run: Run, before: Run | None) -> bool:
-        """Whether a run was planned just now, here."""
-        return run.by == self._name and (before is None or run.id != before.id)
-
-    def _settle(self, schedule: Schedule) -> None:
-        """A wish is fulfilled; the next time is counted from now, so that what was missed is made up for once.
-
-        Raises:
-            BadSchedule: If there is no next time.
-        """
-        self._changed.discard(schedule.corpus)
-        self._refusals.pop(schedule.corpus, None)
-        if schedule.due is not None and self._is_due(schedule):
-            now = datetime.fromtimestamp(self._clock(), UTC)
-            due = Cron(schedule.cron, schedule.timezone).after(now)
-            self._table.advance(schedule.corpus, before=schedule.due, due=due.timestamp())
-
-    def _note(self, schedule: Schedule, problem: str, on_problem: Callable[[str, str], None]) -> None:
-        if problem != schedule.note:
-            self._table.note(schedule.corpus, problem)
-        if problem and problem != self._told.get(schedule.corpus):
-            on_problem(schedule.corpus, problem)
-        self._told[schedule.corpus] = problem
-
-
-def _watched(corpus: Corpus, schedule: Schedule) -> _Watched:
-    return corpus.root, corpus.include, schedule.quiet_seconds, schedule.poll_seconds
+    def _made_with(self, name: str) -> tuple[str | None, int | None]:
+        """Model and width of a live index; what is configured where there is none."""
+        live = self.catalog.corpus(name).live
+        if live is None:
+            return None, None
+        manifest = self.catalog.generation(name, live).manifest
+        return manifest.model, manifest.dim

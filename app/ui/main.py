@@ -1,11 +1,16 @@
 """The script Streamlit runs: ``streamlit run app/ui/main.py``."""
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from app.bootstrap import Services, page_services
-from app.services.access import Person
+from app.services.access import Person, Role
 from app.services.sessions import NotSignedIn
 from app.settings import Access
+from app.ui.admin import page as admin
 from app.ui.ask import page as ask
 from app.ui.document import links
 from app.ui.document import page as document
@@ -26,25 +31,27 @@ def main() -> None:
         if not _enter(services, t):
             return
 
-        def search_page() -> None:
-            search.render(services.search, services.notes)
+        st.navigation(_pages(services, t), position="top").run()
 
-        def document_page() -> None:
-            document.render(services.documents)
 
-        # No icons: of one from Streamlit's set the browser would ask a server of Google's for the tab.
-        pages = [
-            st.Page(search_page, title=t("nav.search"), url_path="search", default=True),
-            st.Page(document_page, title=t("document.open"), url_path=links.PATH, visibility="hidden"),
-        ]
-        if services.answering is not None:
-            answering = services.answering
+def _pages(services: Services, t: Translator) -> list[StreamlitPage]:
+    """The pages this person may see, in the order of the navigation; services check again what they may do.
 
-            def ask_page() -> None:
-                ask.render(answering)
+    None has an icon: of one from Streamlit's set the browser would ask a server of Google's for the tab.
+    """
 
-            pages.append(st.Page(ask_page, title=t("nav.ask"), url_path="ask"))
-        st.navigation(pages, position="top").run()
+    def page(name: str, draw: Callable[[], None], **more: Any) -> StreamlitPage:  # noqa: ANN401 - options of st.Page
+        return st.Page(draw, title=t(f"nav.{name}"), url_path=name, **more)
+
+    pages = [
+        page("search", lambda: search.render(services.search, services.notes), default=True),
+        page(links.PATH, lambda: document.render(services.documents), visibility="hidden"),
+    ]
+    if (answering := services.answering) is not None:
+        pages.append(page("ask", lambda: ask.render(answering)))
+    if visitor().role.covers(Role.EDITOR):
+        pages.append(page("admin", lambda: admin.render(services.admin, services.upkeep)))
+    return pages
 
 
 def _enter(services: Services, t: Translator) -> bool:

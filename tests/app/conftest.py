@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 from conftest import skip_or_fail
+
+if TYPE_CHECKING:
+    from app.bootstrap import Services
 
 KALM = Path(sys.executable).with_name("kalm")
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -103,6 +107,42 @@ def cli(tmp_path, tiny_model) -> CommandLine:
 def module_cli(tmp_path_factory, tiny_model) -> CommandLine:
     """``kalm`` on a data folder that the tests of a file share and only read."""
     return CommandLine(tmp_path_factory.mktemp("shared"), tiny_model)
+
+
+@pytest.fixture
+def made(tmp_path, tiny_model) -> Iterator["Services"]:
+    """The services of a new installation, in this process."""
+    with _services(tmp_path / "data", tiny_model) as services:
+        yield services
+
+
+@pytest.fixture(scope="module")
+def module_made(tmp_path_factory, tiny_model) -> Iterator["Services"]:
+    """The same for an installation that the tests of a file share and only read."""
+    with _services(tmp_path_factory.mktemp("shared") / "data", tiny_model) as services:
+        yield services
+
+
+@contextmanager
+def _services(data: Path, model: Path) -> Iterator["Services"]:
+    from app.bootstrap import Services
+    from app.settings import Settings
+
+    services = Services(Settings(data_dir=data, model=str(model)))
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+@pytest.fixture
+def carry_out(made) -> Callable[[], None]:
+    """Do what a worker would, in this process."""
+
+    def fail(run, error):
+        raise error
+
+    return lambda: made.indexing.work(wait=True, on_error=fail)
 
 
 @pytest.fixture(scope="session")

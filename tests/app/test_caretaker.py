@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 
 from app.bootstrap import Services
+from app.services.caretaker import Caretaker
 from app.services.schedules import ScheduleService
-from app.services.upkeep import Upkeep
 from app.settings import Settings
 from indexer.readers.process import ReaderProcess
 from indexer.records import RunState
@@ -34,7 +34,7 @@ class Workshop:
             self.services.catalog, ScheduleTable(self.services.catalog.database), lambda: self.now
         )
         self.problems = []
-        self.upkeeps = []
+        self.made_ones = []
 
     def write(self, name, text):
         (self.root / name).write_text(text)
@@ -43,18 +43,18 @@ class Workshop:
         services = self.services
         with mock.patch.object(os, "getpid", return_value=pid):
             table = ScheduleTable(services.catalog.database)
-            made = Upkeep(services.catalog, table, services.jobs, services.indexing, lambda: self.now)
-        self.upkeeps.append(made)
+            made = Caretaker(services.catalog, table, services.jobs, services.indexing, lambda: self.now)
+        self.made_ones.append(made)
         return made
 
-    def look(self, upkeep, **more):
-        return upkeep.look(lambda corpus, problem: self.problems.append(problem), **more)
+    def look(self, caretaker, **more):
+        return caretaker.look(lambda corpus, problem: self.problems.append(problem), **more)
 
-    def look_until(self, upkeep, condition):
+    def look_until(self, caretaker, condition):
         deadline = time.monotonic() + _WAIT_SECONDS
         while not condition():
             assert time.monotonic() < deadline
-            self.look(upkeep)
+            self.look(caretaker)
             time.sleep(0.01)
 
     def work(self):
@@ -84,8 +84,8 @@ def shop(tmp_path, tiny_model, reader, monkeypatch):
     with mock.patch.object(os, "nice"):
         made = Workshop(tmp_path, tiny_model)
         yield made
-    for upkeep in made.upkeeps:
-        upkeep.close()
+    for caretaker in made.made_ones:
+        caretaker.close()
     made.services.close()
 
 

@@ -1,0 +1,246 @@
+"""The admin page on a real installation with a tiny model: every section, in both languages, for every role."""
+
+import os
+import re
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from app.services.access import OWNER, Person, Role
+from app.services.audit import AuditEntry
+from app.services.upkeep import EXAMINATION
+from app.ui.admin import pieces
+from app.ui.admin.audit import as_csv, matching
+from app.ui.admin.state import AdminState, Section, sections_for
+from app.ui.i18n import LANGUAGES, Translator, catalogue
+from indexer.records import RunState
+from indexer.task_tables import TaskTable
+
+EDITOR = Person("Ed", Role.EDITOR)
+NASTY = "<script>alert(1)</script> **bold** $x^2$ [a](http://b) :smile: &amp; \u202eexe"
+BROKEN = b"%PDF-1.7 and then nothing that a PDF should hold"
+
+
+def opened(made, person=OWNER, **params):
+    """The page as a browser would load it."""
+
+    def page(admin, upkeep, person):  # runs on its own, without this module's names
+        from app.ui.admin.page import render
+
+        render(admin, upkeep, lambda: person)
+
+    test = AppTest.from_function(page, args=(made.admin, made.upkeep, person), default_timeout=120)
+    test.context = {"locale": "en-US"}
+    test.query_params.update(params)
+    return test.run()
+
+
+@pytest.fixture
+def open_admin(made):
+    """Load the page of an installation of the test's own."""
+    return partial(opened, made)
+
+
+@pytest.fixture(scope="module")
+def built(module_made, write, tmp_path_factory):
+    """Load the page of an installation with a live index, a file that failed, and a name in the log that is none."""
+    made, folder = module_made, tmp_path_factory.mktemp("files")
+    write(folder, **{"a.md": "# Apples\n\nApples grow.\n", "<b>&.pdf": BROKEN})
+    made.admin.add_folder(OWNER, "shelf", str(folder))
+    made.admin.build(OWNER, "shelf")
+    made.indexing.work(wait=True, on_error=lambda run, error: pytest.fail(str(error)))
+    made.audit.note(Person(NASTY, Role.ADMIN), "corpus.add", NASTY, path=NASTY)
+    return partial(opened, made)
+
+
+@pytest.fixture
+def shelf(made, write, tmp_path):
+    """A corpus of one file, not built yet."""
+    made.admin.add_folder(OWNER, "shelf", str(write(tmp_path / "shelf", **{"a.md": "# Apples\n\nApples grow.\n"})))
+
+
+def html(page):
+    assert not page.exception
+    return "\n".join(element.value for element in page.main.get("html"))
+
+
+def words(page):
+    return re.sub(r"<[^>]+>", "", html(page))
+
+
+def url(page):
+    return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("section", Section)
+def test_every_section_is_drawn_and_obeys_no_text(built, section, language):
+    page = built(section=section, lang=language)
+    shown = html(page)
+    assert catalogue(language)["error.title"] not in shown
+    assert page.segmented_control(key="admin_section").value == section
+    for markup in ("<script", "<b>", "\u202e"):
+        assert markup not in shown
+    said = {
+        Section.CORPORA: "&lt;b&gt;&amp;.pdf",
+        Section.JOBS: "&lt;b&gt;&amp;.pdf",
+        Section.AUDIT: "&lt;script&gt;alert(1)&lt;/script&gt;",
+    }
+    assert said.get(section, "kalm-table" if section is not Section.HEALTH else "kalm-hint") in shown
+
+
+def test_the_first_visit_offers_to_add_a_corpus_which_a_click_does(open_admin, made, tmp_path):
+    page = open_admin()
+    assert "No corpus yet" in words(page)
+    page.text_input(key="upload__name").input("notes")
+    page.segmented_control(key="upload__way").set_value("path").run()
+    page.text_input(key="upload__path").input(str(tmp_path / "nowhere"))
+    page.button(key="upload__add").click().run()
+    assert "There is no folder or file" in words(page)
+    page.text_input(key="upload__path").input(str(tmp_path))
+    page.button(key="upload__add").click().run()
+    assert url(page) == {"corpus": "notes", "plan": "1"}
+    assert "What a build of notes would do" in words(page)
+    assert [corpus.name for corpus in made.catalog.corpora()] == ["notes"]
+
+
+def test_files_are_uploaded_planned_and_built(open_admin, made, carry_out):
+    page = open_admin(EDITOR)
+    page.text_input(key="upload__name").input("notes")
+    page.file_uploader[0].set_value([("a.md", b"# Apples", "text/markdown"), ("b.exe", b"MZ", "")]).run()
+    page.button(key="upload__do").click().run()
+    assert "1 file is uploaded. 1 was left out" in words(page)
+    assert url(page) == {"corpus": "notes", "plan": "1"}
+    page.button(key="build").click().run()
+    assert url(page) == {"section": "jobs", "corpus": "notes"}
+    assert "Build 1 of notes is entered" in words(page)
+    assert "Builds wait, and no worker is running" in words(page)
+    carry_out()
+    page.run()
+    assert "Finished builds" in words(page)
+    assert "✓ done" in words(page)
+
+
+def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, shelf, made):
+    run = made.admin.build(OWNER, "shelf")
+    page = open_admin(EDITOR, section="jobs")
+    page.button(key=f"pause_{run.id}").click().run()
+    assert f"Build {run.id}: paused." in words(page)
+    page.button(key=f"cancel_{run.id}").click().run()
+    assert made.jobs.run(run.id).state is RunState.CANCELLED
+
+
+def test_a_version_is_rebuilt_checked_and_put_in_use(open_admin, shelf, made, carry_out):
+    made.admin.build(OWNER, "shelf")
+    carry_out()
+    page = open_admin(section="versions")
+    page.button(key="rebuild_do").click().run()
+    assert url(page)["section"] == "jobs"
+    carry_out()
+    page = open_admin(section="versions")
+    page.button(key="check").click().run()
+    assert "checks passed" in words(page)
+    assert "Quality gate" in html(page)
+    page.button(key="swap").click().run()
+    assert "is in use." in words(page)
+    earlier = made.versions.all("shelf")[1].generation.number
+    page.button(key=f"rollback_{earlier}").click().run()
+    assert f"Version {earlier} is in use again." in words(page)
+
+
+def test_what_was_found_is_listed_and_mended(open_admin, shelf, made):
+    table = TaskTable(made.catalog.database)
+    table.add("1", EXAMINATION, "owner", "admin", {}, most_waiting=1)
+    table.begin("1", os.getpid())
+    table.finish("1", made.upkeep.carry_out_examination(OWNER, {}, lambda *_: None))
+    page = open_admin(section="health")
+    assert "! 1 thing needs attention." in words(page)
+    assert "it was never built" in words(page)
+    page.button(key="repair_0").click().run()
+    assert url(page) == {"section": "jobs", "corpus": "shelf"}
+    assert made.jobs.active("shelf").files == 1
+
+
+def test_removing_takes_the_name_typed_again(open_admin, shelf, made):
+    page = open_admin(corpus="shelf")
+    page.text_input(key="remove_shelf").input("shelves")
+    page.button(key="remove").click().run()
+    assert "type shelf to confirm" in words(page)
+    page.text_input(key="remove_shelf").input("shelf")
+    page.button(key="remove").click().run()
+    assert "shelf is removed." in words(page)
+    assert made.catalog.corpora() == []
+
+
+def test_an_editor_sees_two_sections_and_a_viewer_none(built):
+    page = built(EDITOR, section="settings")
+    assert page.segmented_control(key="admin_section").options == ["Corpora", "Builds"]
+    assert not [button for button in page.button if button.key in ("remove", "start_worker")]
+    page = built(Person("Vi", Role.VIEWER))
+    assert "This needs the role editor, and Vi is viewer" in words(page)
+    assert not page.segmented_control or len(page.segmented_control) == 1
+
+
+def test_a_bug_is_told_calmly_and_logged(open_admin, made, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(made.jobs), "runs", broken)
+    page = open_admin(section="jobs")
+    assert "Something unexpected happened" in words(page)
+    assert "out of memory" in caplog.text
+
+
+@given(st.text(), st.sampled_from(Section), st.booleans(), st.text(), st.sampled_from(["", *LANGUAGES]))
+def test_the_address_says_what_is_shown(corpus, section, plan, found, interface):
+    seen = AdminState.from_params({"corpus": [corpus], "words": [found]})
+    state = AdminState(section, seen.corpus, plan, seen.words, interface)
+    assert AdminState.from_params(state.to_params()) == state
+
+
+def test_every_section_is_for_admins_and_only_two_for_editors():
+    assert sections_for(Role.ADMIN) == tuple(Section)
+    assert sections_for(Role.EDITOR) == (Section.CORPORA, Section.JOBS)
+    assert sections_for(Role.VIEWER) == ()
+
+
+def test_the_log_is_filtered_and_exported_without_formulas():
+    when = datetime(2026, 3, 5, tzinfo=UTC)
+    entries = [
+        AuditEntry(when, "Mei", "corpus.add", "books", {"path": "/srv"}),
+        AuditEntry(when, "=cmd()", "run.cancel", "@x", {}),
+    ]
+    assert matching(entries, "mei BOOKS") == entries[:1]
+    assert matching(entries, "") == entries
+    assert as_csv(entries).decode("utf-8-sig").splitlines()[1:] == [
+        "2026-03-05T00:00:00+00:00,Mei,corpus.add,books,path: /srv",
+        "2026-03-05T00:00:00+00:00,'=cmd(),run.cancel,'@x,",
+    ]
+
+
+@given(st.text(), st.text())
+def test_any_text_is_a_cell(caption, cell):
+    made = pieces.table(caption, [cell], [[cell], [pieces.badge(cell, "bad")]], Translator("en"))
+    assert made.count("<td") == made.count("</td>") == 2
+    assert "<script" not in made
+
+
+def test_quantities_are_told_as_people_read_them():
+    t = Translator("en")
+    assert [pieces.size(n) for n in (0, 999, 1500, 250_000, 3.2e9, 5e15)] == [
+        "0 B",
+        "999 B",
+        "1.5 KB",
+        "250 KB",
+        "3.2 GB",
+        "5,000.0 TB",
+    ]
+    assert [pieces.duration(n, t) for n in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]
+
+
+def test_every_state_has_wording():
+    assert {f"admin.state.{state}" for state in RunState} <= catalogue("en").keys()
