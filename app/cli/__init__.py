@@ -7,6 +7,7 @@ import typer
 
 from app.bootstrap import close_services
 from app.cli import backup, bench, corpus, doctor, embed, index, jobs, key, mine, models, search, serve, train, worker
+from app.cli import eval as evaluation
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -26,6 +27,7 @@ application.add_typer(bench.commands, name="bench")
 application.command()(search.search)
 application.command()(embed.embed)
 application.command()(mine.mine)
+application.command("eval")(evaluation.evaluate)
 application.command()(models.models)
 application.command()(serve.serve)
 application.command()(worker.worker)
