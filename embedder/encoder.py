@@ -214,6 +214,13 @@ class Embedder:
         """Vectors of documents: bare, except in symmetric tasks. Returns and raises as ``encode_queries``."""
         return self._encode(texts, self.prompt("document", task))
 
+    def encode_prompted(self, texts: Sequence[str], prompt: str) -> Vectors:
+        """Vectors of texts with exactly this string before each, whatever the model is used to; empty for none.
+
+        For comparing conventions. Returns and raises as ``encode_queries``.
+        """
+        return self._encode(texts, prompt)
+
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         check_texts(texts)
         vectors = np.empty((len(texts), self.dims[0]), dtype=np.float32)

@@ -74,6 +74,11 @@ def load_tasks(folder: Path, max_texts: int, only: Collection[str] | None = None
     Raises:
         BadTasks: If the folder or a wanted task is not there, or a task cannot be read.
     """
+    return [_load(place, max_texts) for place in find_tasks(folder, only)]
+
+
+def find_tasks(folder: Path, only: Collection[str] | None = None) -> list[Path]:
+    """Folders of the tasks in a folder, by name; ``only`` and errors as in ``load_tasks``."""
     if not folder.is_dir():
         raise BadTasks(f"There is no evaluation folder {folder}; correct the path or leave the evaluation out.")
     places = {place.name: place for place in sorted(folder.iterdir()) if any(place.glob("*.parquet"))}
@@ -82,12 +87,21 @@ def load_tasks(folder: Path, max_texts: int, only: Collection[str] | None = None
         raise BadTasks(f"{folder} has no task {missing[0]}; it has {', '.join(places) or 'none'}.")
     if not wanted:
         raise BadTasks(f"{folder} holds no tasks; each is a folder with parquet files, such as pairs.parquet.")
-    return [_load(places[name], max_texts) for name in wanted]
+    return [places[name] for name in wanted]
+
+
+def kind_and_language(place: Path) -> tuple[Kind, str]:
+    """What a task's folder holds, and in which language: ``en``, ``zh``, or ``x`` for cross-lingual.
+
+    Raises:
+        BadTasks: If that cannot be told.
+    """
+    declared = _declared(place)
+    return _kind(place, str(declared.get("type", ""))), _language(declared)
 
 
 def _load(place: Path, max_texts: int) -> Task:
-    declared = _declared(place)
-    kind = _kind(place, str(declared.get("type", "")))
+    kind, language = kind_and_language(place)
     readers: Mapping[Kind, Callable[[Path, _About, int], Task]] = {
         "retrieval": partial(_ranking, RetrievalTask),
         "reranking": partial(_ranking, RerankingTask),
@@ -97,7 +111,7 @@ def _load(place: Path, max_texts: int) -> Task:
         "classification": _classification,
         "clustering": _clustering,
     }
-    about = {"name": place.name, "kind": kind, "language": _language(declared)}
+    about = {"name": place.name, "kind": kind, "language": language}
     return readers[kind](place, about, max_texts)
 
 
@@ -126,7 +140,7 @@ def _kind(place: Path, declared: str) -> Kind:
     if "items" in files:
         return "clustering"
     if "pairs" in files:
-        columns = _columns(place, "pairs")
+        columns = column_names(place, "pairs")
         return "sts" if "score" in columns else "pair" if "label" in columns else "bitext"
     raise BadTasks(f"{place} is a task of no known type; name it in its task.json, as one of {', '.join(TYPES)}.")
 
@@ -139,7 +153,8 @@ def _language(declared: Mapping[str, Any]) -> str:
     return "zh" if chinese else "x" if "-" in language and language.endswith("-en") else "en"
 
 
-def _columns(place: Path, table: str) -> list[str]:
+def column_names(place: Path, table: str) -> list[str]:
+    """Columns of a table of a task; raises BadTasks if it cannot be read."""
     return list(_open(place, table).schema_arrow.names)
 
 
@@ -151,8 +166,12 @@ def _open(place: Path, table: str) -> pq.ParquetFile:
         raise BadTasks(f"{path} cannot be read ({str(error).splitlines()[0]}); put the task's file there.") from error
 
 
-def _read(place: Path, table: str, *columns: str) -> list[list[Any]]:
-    """Columns of a table as lists; an empty text stands for one that is missing."""
+def read_columns(place: Path, table: str, *columns: str) -> list[list[Any]]:
+    """Columns of a table as lists; an empty text stands for one that is missing.
+
+    Raises:
+        BadTasks: If the table cannot be read, has no rows, lacks a column, or lacks values other than texts.
+    """
     file = _open(place, table)
     if missing := [column for column in columns if column not in file.schema_arrow.names]:
         raise BadTasks(f"{place / table}.parquet has no column {missing[0]!r}; it needs {', '.join(columns)}.")
@@ -165,18 +184,18 @@ def _read(place: Path, table: str, *columns: str) -> list[list[Any]]:
 
 
 def _ranking(kind: type[RetrievalTask] | type[RerankingTask], place: Path, about: _About, limit: int) -> Task:
-    titled = "title" in _columns(place, "corpus")
-    ids, texts, *titles = _read(place, "corpus", "id", "text", *(["title"] if titled else []))
+    titled = "title" in column_names(place, "corpus")
+    ids, texts, *titles = read_columns(place, "corpus", "id", "text", *(["title"] if titled else []))
     if titled:
         texts = [f"{title}\n{text}".strip() if title else text for title, text in zip(titles[0], texts, strict=True)]
     number = {str(id_): row for row, id_ in enumerate(ids)}
     grades: dict[str, dict[int, float]] = {}
-    for query, document, grade in zip(*_read(place, "qrels", "query_id", "doc_id", "score"), strict=True):
+    for query, document, grade in zip(*read_columns(place, "qrels", "query_id", "doc_id", "score"), strict=True):
         if str(document) not in number:
             raise BadTasks(f"{place.name} judges the document {document!r}, which its corpus does not have.")
         if grade > 0 or kind is RerankingTask:
             grades.setdefault(str(query), {})[number[str(document)]] = float(grade)
-    asked = [(str(id_), text) for id_, text in zip(*_read(place, "queries", "id", "text"), strict=True)]
+    asked = [(str(id_), text) for id_, text in zip(*read_columns(place, "queries", "id", "text"), strict=True)]
     asked = [(id_, text) for id_, text in asked if any(grade > 0 for grade in grades.get(id_, {}).values())]
     if not asked:
         raise BadTasks(f"{place.name} has no query with a relevant document; check the ids in qrels.parquet.")
@@ -190,20 +209,20 @@ def _ranking(kind: type[RetrievalTask] | type[RerankingTask], place: Path, about
 
 
 def _pairs(place: Path, about: _About, limit: int) -> Task:
-    first, second, gold = _read(place, "pairs", "text1", "text2", "score" if about["kind"] == "sts" else "label")
+    first, second, gold = read_columns(place, "pairs", "text1", "text2", "score" if about["kind"] == "sts" else "label")
     rows = _sample(len(gold), limit)
     return PairTask(**about, first=_take(first, rows), second=_take(second, rows), gold=_take(gold, rows))
 
 
 def _bitext(place: Path, about: _About, limit: int) -> Task:
-    first, second = _read(place, "pairs", "text1", "text2")
+    first, second = read_columns(place, "pairs", "text1", "text2")
     rows = _sample(len(first), limit)
     return BitextTask(**about, first=_take(first, rows), second=_take(second, rows))
 
 
 def _classification(place: Path, about: _About, limit: int) -> Task:
-    texts, labels = _read(place, "train", "text", "label")
-    tested, expected = _read(place, "test", "text", "label")
+    texts, labels = read_columns(place, "train", "text", "label")
+    tested, expected = read_columns(place, "test", "text", "label")
     rows = _sample(len(tested), limit)
     names = sorted({str(label) for label in labels})
     if unknown := {str(label) for label in expected}.difference(names):
@@ -229,7 +248,7 @@ def _classification(place: Path, about: _About, limit: int) -> Task:
 
 
 def _clustering(place: Path, about: _About, limit: int) -> Task:
-    texts, labels = _read(place, "items", "text", "label")
+    texts, labels = read_columns(place, "items", "text", "label")
     rows = _sample(len(texts), limit)
     number = {name: n for n, name in enumerate(sorted({str(label) for label in labels}))}
     kept = tuple(number[str(labels[row])] for row in rows)

@@ -26,6 +26,7 @@ from app.cli import (
     user,
     worker,
 )
+from app.cli import eval as evaluation
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -48,6 +49,7 @@ application.add_typer(task.commands, name="task", hidden=True)
 application.command()(search.search)
 application.command()(embed.embed)
 application.command()(mine.mine)
+application.command("eval")(evaluation.evaluate)
 application.command()(models.models)
 application.command()(serve.serve)
 application.command()(worker.worker)
