@@ -17,8 +17,8 @@ SOURCES = [
 
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
-    "qdrant_edge": ("indexer/edge_store.py",),
-    "qdrant_client": ("indexer/server_store.py", "indexer/server_requests.py"),
+    "qdrant_edge": ("indexer/edge_store.py", "indexer/edge_points.py"),
+    "qdrant_client": ("indexer/server_store.py", "indexer/server_points.py", "indexer/server_requests.py"),
     "sqlalchemy": (
         "indexer/catalog.py",
         "indexer/tables.py",
@@ -38,7 +38,8 @@ FENCES = {
     "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py"),
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
-    "langchain_core": ("embedder/langchain.py", "indexer/langchain.py"),
+    "langchain_core": ("embedder/langchain.py", "indexer/langchain"),
+    "langchain_qdrant": ("indexer/langchain_sparse.py",),
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),
