@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from embedder.errors import AppError
 
@@ -26,7 +26,7 @@ METADATA = "metadata"
 """Where a point's metadata is in its payload, and so where the path of every condition on them begins."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_EXACT_FLOAT = 2**53
+_EXACT_FLOAT, _LARGEST = 2**53, 2**63
 _Bounds = Literal["gte", "gt", "lte", "lt"]
 _BOUNDS: Mapping[str, _Bounds] = {"$gte": "gte", "$gt": "gt", "$lte": "lte", "$lt": "lt"}
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", "$exists", *_BOUNDS)
@@ -165,7 +165,7 @@ def _field(name: str, wanted: object) -> Condition:
     if not isinstance(wanted, Mapping):
         return _equal(path, wanted)
     if not wanted:
-        raise FilterRefused(f"The filter on {name} says nothing; give it a value or one of {', '.join(_OPERATORS)}.")
+        raise FilterRefused(f"The filter on {name!r} says nothing; give it a value or one of {', '.join(_OPERATORS)}.")
     bounds = {operator: wanted[operator] for operator in wanted if operator in _BOUNDS}
     parts = [_compared(path, operator, wanted[operator]) for operator in wanted if operator not in _BOUNDS]
     if bounds:
@@ -197,12 +197,12 @@ def _equal(path: tuple[str, ...], value: object) -> Condition:
         return Flag(path, value)
     if isinstance(value, str):
         return OneOf(path, (value,))
-    if isinstance(value, int) and abs(value) >= _EXACT_FLOAT:
+    if isinstance(value, int) and _EXACT_FLOAT <= abs(value) < _LARGEST:
         return OneOf(path, (value,))
-    if isinstance(value, int | float):
+    if _is_number(value):
         return Numbers(path, gte=float(value), lte=float(value))
     raise FilterRefused(
-        f"A filter compares texts, numbers, True, False and None, and {path[-1]} is to be "
+        f"A filter compares texts, finite numbers, True, False and None, and {path[-1]!r} is to be "
         f"{value!r}; write a date as text."
     )
 
@@ -219,13 +219,18 @@ def _within(path: tuple[str, ...], bounds: Mapping[str, object]) -> Condition:
     numbers: dict[_Bounds, float] = {}
     moments: dict[_Bounds, datetime] = {}
     for operator, value in bounds.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value):
             numbers[_BOUNDS[operator]] = float(value)
         else:
             moments[_BOUNDS[operator]] = _moment(operator, value)
     if numbers and moments:
-        raise FilterRefused(f"The filter on {path[-1]} has a number and a date as bounds; use one kind of them.")
+        raise FilterRefused(f"The filter on {path[-1]!r} has a number and a date as bounds; use one kind of them.")
     return Numbers(path, **numbers) if numbers else Moments(path, **moments)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether engines can compare it: neither a truth value nor infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _moment(operator: str, value: object) -> datetime:

@@ -164,5 +164,4 @@ class KaLMRecordManager(RecordManager):
 
     def _points(self, keys: Sequence[str]) -> list[Point]:
         with self._store.source.use() as opened:
-            points: list[Point] = opened.store.get([point_key(key)[0] for key in keys])
-            return points
+            return opened.store.get([point_key(key)[0] for key in keys])

@@ -1,7 +1,7 @@
 """What a LangChain vector store reads and writes: a collection of its own, or the live generation of a corpus."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ class Source(Protocol):
         """Why nothing can be written to it; empty where something can."""
         ...
 
-    def use(self) -> Any:  # noqa: ANN401 - a context manager of Opened
+    def use(self) -> AbstractContextManager[Opened]:
         """What to search, held open for the length of the block."""
         ...
 

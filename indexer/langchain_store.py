@@ -125,8 +125,7 @@ class KaLMVectorStore(VectorStore):
     def embeddings(self) -> Embeddings:
         """What makes the vectors."""
         with self._source.use() as opened:
-            embeddings: Embeddings = opened.embeddings
-            return embeddings
+            return opened.embeddings
 
     def close(self) -> None:
         """Let go of the folder or the index; needed only where another process waits for it."""

@@ -20,7 +20,7 @@ pytestmark = LOCAL_MODE_WARNS
 def handbook(cli, write):
     """A data folder with the corpus of the guide, built."""
     bees = "# Bees\n\nBees make honey from the nectar of flowers, and live on it in the winter.\n"
-    root = write(cli.folder / "handbook", **{"bees.md": bees, "tea.txt": "Tea is best when it is hot and fresh.\n"})
+    root = write(cli.folder / "handbook", **{"bees.md": bees, "tea.txt": "茶要趁热喝，放凉了就不香了。\n"})
     for words in (("corpus", "add", "handbook", root), ("index", "build", "handbook")):
         assert cli(*words).code == 0
     return cli.data

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from qdrant_server import LOCAL_MODE_WARNS
 from store_cases import DIM, LEXICAL, identifier, point, unit
 
-from indexer.conditions import Missing, Numbers, parse_filter
+from indexer import edge_points, server_points
+from indexer.conditions import FilterRefused, Missing, Numbers, parse_filter
 from indexer.server_store import ServerEngine
 from indexer.store import Query, StoreError
 
@@ -86,40 +89,88 @@ METADATA = {
 }
 
 
-@pytest.mark.parametrize(
-    ("conditions", "expected"),
-    [
-        ({}, [1, 2, 3, 4]),
-        ({"source": "a.md"}, [1]),
-        ({"source": {"$ne": "a.md"}}, [2, 3, 4]),
-        ({"source": {"$in": ["a.md", "b.md"]}}, [1, 2]),
-        ({"source": {"$in": []}}, []),
-        ({"source": {"$nin": ["a.md", "b.md"]}}, [3, 4]),
-        ({"source": None}, [4]),
-        ({"source": {"$exists": True}, "year": {"$gte": 2020}}, [2, 3]),
-        ({"year": 2020}, [2]),
-        ({"year": {"$gt": 2019, "$lt": 2024}}, [2]),
-        ({"year": {"$in": [2019, 2024.0, "x"]}}, [1, 3]),
-        ({"public": True}, [1, 4]),
-        ({"public": {"$ne": True}}, [2, 3]),
-        ({"public": 1}, [3]),
-        ({"tags": "honey"}, [1]),
-        ({"tags": {"$exists": False}}, [2, 3, 4]),
-        ({"date": {"$gte": "2024-02-01"}}, [3]),
-        ({"date": {"$lt": "2024-02-01T12:00:00+01:00"}}, [2]),
-        ({"loc.page number": 3}, [1]),
-        ({"作者": "李白"}, [3]),
-        ({"id": 9007199254740993}, [4]),
-        ({"id": 9007199254740992}, []),
-        ({"$or": [{"source": "a.md"}, {"year": {"$gt": 2020}}]}, [1, 3]),
-        ({"$and": [{"public": False}, {"$not": {"source": "b.md"}}]}, [4]),
-        ({"$not": {"$or": [{"source": "a.md"}, {"source": {"$exists": False}}]}}, [2, 3]),
-    ],
-    ids=str,
-)
-def test_conditions_on_metadata(collection, conditions, expected):
+CONDITIONS = [
+    ({}, [1, 2, 3, 4]),
+    ({"source": "a.md"}, [1]),
+    ({"source": {"$ne": "a.md"}}, [2, 3, 4]),
+    ({"source": {"$in": ["a.md", "b.md"]}}, [1, 2]),
+    ({"source": {"$in": []}}, []),
+    ({"source": {"$nin": ["a.md", "b.md"]}}, [3, 4]),
+    ({"source": None}, [4]),
+    ({"source": {"$exists": True}, "year": {"$gte": 2020}}, [2, 3]),
+    ({"year": 2020}, [2]),
+    ({"year": {"$gt": 2019, "$lt": 2024}}, [2]),
+    ({"year": {"$in": [2019, 2024.0, "x"]}}, [1, 3]),
+    ({"public": True}, [1, 4]),
+    ({"public": {"$ne": True}}, [2, 3]),
+    ({"public": 1}, [3]),
+    ({"tags": "honey"}, [1]),
+    ({"tags": {"$exists": False}}, [2, 3, 4]),
+    ({"date": {"$gte": "2024-02-01"}}, [3]),
+    ({"date": {"$lt": "2024-02-01T12:00:00+01:00"}}, [2]),
+    ({"loc.page number": 3}, [1]),
+    ({"作者": "李白"}, [3]),
+    ({"id": 9007199254740993}, [4]),
+    ({"id": 9007199254740992}, []),
+    ({"$or": [{"source": "a.md"}, {"year": {"$gt": 2020}}]}, [1, 3]),
+    ({"$and": [{"public": False}, {"$not": {"source": "b.md"}}]}, [4]),
+    ({"$not": {"$or": [{"source": "a.md"}, {"source": {"$exists": False}}]}}, [2, 3]),
+]
+
+
+def test_conditions_on_metadata(collection):
     collection.upsert([replace(point(n), metadata=metadata) for n, metadata in METADATA.items()])
-    where = parse_filter(conditions)
-    assert [int(each.id[-12:]) for batch in collection.points(where) for each in batch] == expected
-    for query in (Query(10, dense=unit(1), where=where), Query(10, lexical=LEXICAL.encode_query("honey"), where=where)):
-        assert sorted(numbers(collection.search(query))) == expected
+    honey = LEXICAL.encode_query("honey")
+    for conditions, expected in CONDITIONS:
+        where = parse_filter(conditions)
+        found = [int(each.id[-12:]) for batch in collection.points(where) for each in batch]
+        by_meaning = collection.search(Query(10, dense=unit(1), where=where))
+        by_words = collection.search(Query(10, lexical=honey, where=where))
+        assert (found, sorted(numbers(by_meaning)), sorted(numbers(by_words))) == (expected,) * 3, conditions
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ("a.md", "A filter is a dictionary"),
+        ({"year": {}}, "says nothing"),
+        ({"year": {"$gte": 1, "$lt": "2024-01-01"}}, "a number and a date"),
+        ({"year": {"$gte": True}}, "a number or a date"),
+        ({"year": {"$gte": "soon"}}, "a number or a date"),
+        ({"year": {"$near": 1}}, r"does not know '\$near'"),
+        ({"year": {"$in": "2020"}}, "takes a list of values"),
+        ({"year": {"$exists": 1}}, "takes True or False"),
+        ({"year": b"x"}, "compares texts, finite numbers"),
+        ({"year": float("nan")}, "compares texts, finite numbers"),
+        ({"year": {"$lt": float("inf")}}, "a number or a date"),
+        ({"$or": []}, "at least one"),
+        ({"$or": ["a"]}, "takes filters"),
+        ({"$nor": [{}]}, r"one of \$and, \$or, \$not"),
+        ({"a..b": 1}, "cannot be a field"),
+    ],
+)
+def test_a_filter_that_is_none_is_refused_in_one_sentence(conditions, words):
+    with pytest.raises(FilterRefused, match=words) as caught:
+        parse_filter(conditions)
+    assert "\n" not in str(caught.value)
+
+
+NAMES = st.sampled_from(["a", "a.b", "a b", "x\ny", "", "$and", "$or", "$not", "$in", "$nin", "$gte", "$eq", "$exists"])
+WORDS = st.sampled_from(["", "a", "2024-01-31"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | WORDS
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(ANYTHING | st.dictionaries(NAMES, ANYTHING, max_size=3))
+def test_whatever_is_given_is_a_condition_that_engines_take_or_one_sentence(given):
+    said = ""
+    try:
+        condition = parse_filter(given)
+        assert edge_points.filter_of(condition)
+        assert server_points.OURS.filter_of(condition).model_dump_json()
+    except FilterRefused as error:
+        said = str(error)
+    assert "\n" not in said
