@@ -209,6 +209,13 @@ class Catalog:
             if len(page) < _PAGE:
                 return
 
+    def documents(self, corpus: str, number: int, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
+        """Whole documents of a generation by their ids."""
+        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+        query = select(DocumentRow).where(mine, DocumentRow.document_id.in_(sorted(document_ids)))
+        with self.database.reading() as session:
+            return {row.document_id: _indexed(row) for row in session.scalars(query)}
+
     def chunk_ids(self, corpus: str, number: int) -> Iterator[tuple[str, str]]:
         """Every passage that a generation has by the catalog, with the uri of its file."""
         mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))

@@ -7,18 +7,20 @@ not touch, of copies of the few it does, and of no log. ``optimize()`` holds Pyt
 run, so it belongs in the process that builds, never in one that serves.
 """
 
+import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-import numpy as np
 import qdrant_edge as edge
 
-from indexer.lexical import SparseVector
+from indexer.conditions import Condition
+from indexer.edge_points import DENSE, LEXICAL, RECORD, field_path, filter_of, from_edge, request, to_edge, to_point
 from indexer.locks import AlreadyLocked, acquire, locked
 from indexer.store import (
     DAY,
@@ -30,11 +32,12 @@ from indexer.store import (
     StoreError,
     VectorEngine,
     answered,
+    check_collection,
     missing_engine,
     missing_generation,
+    point_ids,
 )
 
-_DENSE, _LEXICAL = "dense", "lexical"
 _HNSW = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
 _BATCH = 256
 _UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inverted_index.dat"}
@@ -43,6 +46,7 @@ _UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inver
 _COPY_BYTES = 4 * 2**20
 _WAL = "wal"
 _LOCK = "reader.lock"
+_DESCRIPTION = "collection.json"
 
 
 class EdgeStore:
@@ -56,17 +60,29 @@ class EdgeStore:
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; a point of the same id is replaced."""
         for start in range(0, len(points), _BATCH):
-            batch = [_to_edge(point) for point in points[start : start + _BATCH]]
+            batch = [to_edge(point) for point in points[start : start + _BATCH]]
             self._shard.update(edge.UpdateOperation.upsert_points(batch))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take points out; ids that are not there are ignored."""
         for start in range(0, len(ids), _BATCH):
-            self._shard.update(edge.UpdateOperation.delete_points(list(ids[start : start + _BATCH])))
+            self._shard.update(edge.UpdateOperation.delete_points(point_ids(ids[start : start + _BATCH])))
 
     def present(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
-        return {str(record.id) for record in self._shard.retrieve(list(ids), with_payload=False, with_vector=False)}
+        wanted = point_ids(ids)
+        return {str(record.id) for record in self._shard.retrieve(wanted, with_payload=False, with_vector=False)}
+
+    def get(self, ids: Sequence[str]) -> list[Point]:
+        """The points of these ids, in no order; ids that are not there are left out."""
+        wanted = point_ids(ids)
+        return [to_point(record) for record in self._shard.retrieve(wanted, with_payload=True, with_vector=True)]
+
+    def annotate(self, ids: Sequence[str], record: Mapping[str, Any]) -> None:
+        """Replace the ``record`` of points that are there."""
+        there = point_ids(sorted(self.present(ids)))  # the engine refuses the others
+        if there:
+            self._shard.update(edge.UpdateOperation.set_payload(there, {RECORD: dict(record)}))
 
     def count(self) -> int:
         """Number of points."""
@@ -81,20 +97,30 @@ class EdgeStore:
 
         def ask(requests: list[edge.QueryRequest]) -> list[list[Hit]]:
             return [
-                [_from_edge(one) for one in leg] for leg in self._shard.query_batch(edge.QueryBatchRequest(requests))
+                [from_edge(one) for one in leg] for leg in self._shard.query_batch(edge.QueryBatchRequest(requests))
             ]
 
-        return answered(queries, _request, ask)
+        return answered(queries, request, ask)
 
-    def points(self) -> Iterator[list[Point]]:
-        """Everything, vectors included, in the order of the ids."""
+    def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
+        """Everything that meets a condition, vectors included, in the order of the ids."""
+        only = None if where is None else filter_of(where)
         offset: edge.PointId | None = None
         while True:
-            request = edge.ScrollRequest(offset, _BATCH, with_payload=True, with_vector=True)
-            records, offset = self._shard.scroll(request)
-            yield [_to_point(record) for record in records]
+            scroll = edge.ScrollRequest(offset, _BATCH, only, with_payload=True, with_vector=True)
+            records, offset = self._shard.scroll(scroll)
+            yield [to_point(record) for record in records]
             if offset is None:
                 return
+
+    def flush(self) -> None:
+        """Write everything down."""
+        self._shard.flush()
+
+    def optimize(self) -> None:
+        """Build the graph; no thread of this process runs meanwhile."""
+        self._shard.optimize()
+        self._shard.flush()
 
     def seal(self) -> None:
         """Build the graph, flush and close.
@@ -102,8 +128,7 @@ class EdgeStore:
         The log stays: it counts the operations, and a copy that counted from nothing again would take its own
         writes for old ones and skip them.
         """
-        self._shard.optimize()
-        self._shard.flush()
+        self.optimize()
         self.close()
 
     def close(self) -> None:
@@ -113,6 +138,12 @@ class EdgeStore:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
+
+
+_collections: WeakValueDictionary[Path, EdgeStore] = WeakValueDictionary()
+"""Collections that this process has open."""
+
+_opening = threading.Lock()
 
 
 class EdgeEngine:
@@ -141,18 +172,33 @@ class EdgeEngine:
             _copy_tree(self._existing(corpus, base), folder, link=False)
             return EdgeStore(_load(folder), folder)
         folder.mkdir(parents=True)
-        shard = edge.EdgeShard.create(
-            str(folder),
-            edge.EdgeConfig(
-                vectors={_DENSE: edge.EdgeVectorParams(dim, edge.Distance.Cosine)},
-                sparse_vectors={_LEXICAL: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-                hnsw_config=_HNSW,
-            ),
-        )
+        shard = _create(folder, dim)
         for name in FILTERABLE:  # before any graph: links that keep filtered search connected are made with it
-            shard.update(edge.UpdateOperation.create_field_index(_path(name), edge.PayloadSchemaType.Keyword))
-        shard.update(edge.UpdateOperation.create_field_index(_path(DAY), edge.PayloadSchemaType.Datetime))
+            shard.update(edge.UpdateOperation.create_field_index(field_path(name), edge.PayloadSchemaType.Keyword))
+        shard.update(edge.UpdateOperation.create_field_index(field_path(DAY), edge.PayloadSchemaType.Datetime))
         return EdgeStore(shard, folder)
+
+    def collection(self, name: str, dim: int, maker: str = "") -> EdgeStore:
+        """A collection that stands by itself, to write to and to search; made where there is none.
+
+        One process at a time has it open, in which every caller gets the same store. It is closed when the last of
+        them lets go of it.
+
+        Args:
+            name: Of its folder.
+            dim: Width of the vectors.
+            maker: What makes the vectors; those of two makers are not mixed.
+
+        Raises:
+            StoreError: If another process has it open, or its vectors are of another width or maker.
+        """
+        folder = (self._root / name).resolve()
+        with _opening:
+            store = _collections.get(folder) or _open_collection(folder, dim, maker)
+            found = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            check_collection(folder, (found["dim"], found["maker"]), (dim, maker))
+            _collections[folder] = store
+            return store
 
     def open(self, corpus: str, number: int) -> EdgeStore:
         """A private clone of a sealed generation.
@@ -213,57 +259,51 @@ def _load(folder: Path) -> edge.EdgeShard:
         raise StoreError(f"The index in {folder} cannot be opened ({error}); build the corpus again.") from error
 
 
-def _to_edge(point: Point) -> edge.Point:
-    lexical = edge.SparseVector(list(point.lexical.indices), list(point.lexical.values))
-    payload = {"page_content": point.text, "metadata": dict(point.metadata)}
-    return edge.Point(point.id, {_DENSE: point.dense.tolist(), _LEXICAL: lexical}, payload)
+def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
+    """Open a collection that stands by itself, or make it."""
+    described = folder / _DESCRIPTION
+    if described.is_file():
+        return EdgeStore(_load_writable(folder), folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise StoreError(
+            f"The folder {folder} holds something else than a collection; choose another, or an empty one."
+        )
+    making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")  # a crash leaves no half-made collection
+    try:
+        making.mkdir(parents=True)
+        _create(making, dim).close()
+        (making / _DESCRIPTION).write_text(json.dumps({"dim": dim, "maker": maker}), encoding="utf-8")
+        making.replace(folder)
+    except OSError as error:
+        shutil.rmtree(making, ignore_errors=True)
+        if not described.is_file():
+            raise StoreError(
+                f"The collection {folder} cannot be made ({error.strerror}); choose another folder."
+            ) from error
+    return _open_collection(folder, dim, maker)
 
 
-def _from_edge(found: edge.ScoredPoint) -> Hit:
-    payload: Mapping[str, Any] = found.payload or {}
-    return Hit(str(found.id), found.score, payload["page_content"], payload["metadata"])
+def _create(folder: Path, dim: int) -> edge.EdgeShard:
+    return edge.EdgeShard.create(
+        str(folder),
+        edge.EdgeConfig(
+            vectors={DENSE: edge.EdgeVectorParams(dim, edge.Distance.Cosine)},
+            sparse_vectors={LEXICAL: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+            hnsw_config=_HNSW,
+        ),
+    )
 
 
-def _to_point(record: edge.Record) -> Point:
-    payload: Mapping[str, Any] = record.payload or {}
-    vectors: Any = record.vector
-    lexical = vectors.get(_LEXICAL)
-    terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
-    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
-    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
-
-
-def _path(field: str) -> str:
-    return f"metadata.{field}"
-
-
-def _request(query: Query) -> edge.QueryRequest | None:
-    """What the engine is asked; nothing where the leg has nothing to go by."""
-    if query.dense is not None:
-        nearest = edge.Query.Nearest(query.dense.tolist(), using=_DENSE)
-    elif query.lexical is not None and query.lexical.indices:
-        terms = edge.SparseVector(list(query.lexical.indices), list(query.lexical.values))
-        nearest = edge.Query.Nearest(terms, using=_LEXICAL)
-    else:
-        return None
-    parameters = edge.SearchParams(exact=query.exact)
-    return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True, params=parameters)
-
-
-def _filter(query: Query) -> edge.Filter | None:
-    conditions: list[edge.ConditionType] = [
-        edge.FieldCondition(_path(field), match=edge.MatchAny(sorted(values)))
-        for field, values in query.only.items()
-        if values
-    ]
-    if query.after or query.before:
-        period = edge.RangeDateTime(gte=_moment(query.after), lt=_moment(query.before))
-        conditions.append(edge.FieldCondition(_path(DAY), range=period))
-    return edge.Filter(must=conditions) if conditions else None
-
-
-def _moment(day: date | None) -> str | None:
-    return None if day is None else f"{day.isoformat()}T00:00:00Z"
+def _load_writable(folder: Path) -> edge.EdgeShard:
+    try:
+        return edge.EdgeShard.load(str(folder))
+    except Exception as error:  # the engine raises nothing narrower
+        if "WouldBlock" in str(error):
+            raise StoreError(
+                f"The collection {folder} is open in another process, and one at a time can have it; close it there, "
+                "or keep it on a Qdrant server."
+            ) from error
+        raise StoreError(f"The collection {folder} cannot be opened ({error}); restore it from a copy.") from error
 
 
 def _remove_abandoned(readers: Path) -> None:

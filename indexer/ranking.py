@@ -1,9 +1,10 @@
 """From a question to the documents it can reach, best first: ask the engine, put the legs together, check, group."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embedder.protocol import Vectors
+from indexer.conditions import Condition
 from indexer.fusion import Ranked, fuse
 from indexer.lexical import SparseVector
 from indexer.query_text import ParsedQuery
@@ -25,12 +26,14 @@ class Question:
         dense: Its vector, shape (dim,); None leaves the leg out.
         lexical: Its terms; None leaves the leg out, as does a vector without terms.
         only: Allowed values by payload field.
+        where: What else the metadata must be.
     """
 
     parsed: ParsedQuery
     dense: Vectors | None
     lexical: SparseVector | None
     only: Mapping[str, Collection[str]]
+    where: Condition | None = None
 
 
 def rank(store: VectorStore, question: Question) -> list[list[Ranked]]:
@@ -59,13 +62,14 @@ def _by_document(passages: Sequence[Ranked]) -> list[list[Ranked]]:
 
 def _legs(store: VectorStore, question: Question, pool: int) -> tuple[list[Hit] | None, list[Hit] | None]:
     """The passages of each leg, in one request; None for a leg that has nothing to go by."""
-    parsed, only = question.parsed, question.only
+    parsed = question.parsed
+    asked = Query(pool, only=question.only, after=parsed.after, before=parsed.before, where=question.where)
     has_terms = question.lexical is not None and bool(question.lexical.indices)
     queries = []
     if question.dense is not None:
-        queries.append(Query(pool, dense=question.dense, only=only, after=parsed.after, before=parsed.before))
+        queries.append(replace(asked, dense=question.dense))
     if has_terms:
-        queries.append(Query(pool, lexical=question.lexical, only=only, after=parsed.after, before=parsed.before))
+        queries.append(replace(asked, lexical=question.lexical))
     found = iter(store.search_batch(queries))
     return (next(found) if question.dense is not None else None), (next(found) if has_terms else None)
 

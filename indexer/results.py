@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from embedder.errors import AppError
+from indexer.conditions import Condition
 from indexer.fusion import Standing
 from indexer.query_text import ParsedQuery, parse_query
 from indexer.records import Duplicate
@@ -29,6 +30,7 @@ class SearchRequest:
         page: Number of the result page, from 1.
         file_types: Only documents of these types; empty means all.
         languages: Only documents in these languages (ISO 639-1); empty means all.
+        where: What else the metadata of a passage must be.
         operators: Whether quotes, minus and fields in the query mean something; off for questions that were not
             typed for this search.
     """
@@ -40,6 +42,7 @@ class SearchRequest:
     page_size: int = 10
     file_types: frozenset[str] = frozenset()
     languages: frozenset[str] = frozenset()
+    where: Condition | None = None
     operators: bool = True
 
     @property

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from indexer.lexical import LexicalEncoder, SparseVector
 from indexer.query_text import ParsedQuery, parse_query
 from indexer.ranking import Question, rank
 from indexer.readers.language import detect_language
-from indexer.records import Duplicate, Manifest
+from indexer.records import Duplicate, IndexedDocument, Manifest
 from indexer.remembered import Remembered
 from indexer.results import (
     FacetCount,
@@ -163,6 +163,11 @@ class Searcher:
             best.append(max(scored)[1] if scored else None)
         return best
 
+    def documents(self, corpus: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
+        """Whole documents of the live generation by their ids; ids that are not there are left out."""
+        with self._generations.use(corpus) as live:
+            return self._catalog.documents(corpus, live.number, document_ids)
+
     def close(self) -> None:
         """Let go of all open generations."""
         self._generations.close()
@@ -193,7 +198,7 @@ class Searcher:
         The ranking is remembered, because the engine may order equal scores differently when it is asked again:
         pages cut from two of its answers could repeat a document or leave one out.
         """
-        asked = (request.mode, request.query, request.operators, request.file_types, request.languages)
+        asked = (request.mode, request.query, request.operators, request.file_types, request.languages, request.where)
         return self._rankings.get((request.corpus, live.number, *asked), lambda: self._rank(request, live, dense))
 
     def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
@@ -205,7 +210,7 @@ class Searcher:
         if file_types is None or languages is None:
             return _Ranking([], scored_by)
         only = {"file_type": file_types, "language": languages}
-        documents = rank(live.store, Question(parsed, dense, lexical, only))
+        documents = rank(live.store, Question(parsed, dense, lexical, only, request.where))
         ids = [passages[0].hit.metadata["document_id"] for passages in documents]
         return _Ranking(_folded(documents, self._catalog.near_duplicates(request.corpus, live.number, ids)), scored_by)
 
@@ -236,7 +241,7 @@ class Searcher:
     def _facets(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> Facets:
         """Counts of the corpus where filters are all there is; of the documents found where there are conditions."""
         parsed = request.parsed
-        if parsed.is_checked or parsed.after or parsed.before:
+        if parsed.is_checked or parsed.after or parsed.before or request.where:
             every: frozenset[str] = frozenset()
             wider = self._ranking(replace(request, file_types=every), live, dense)
             other = self._ranking(replace(request, languages=every), live, dense)

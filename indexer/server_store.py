@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from qdrant_client import QdrantClient, models
 
-from indexer.lexical import SparseVector
+from indexer.conditions import METADATA, Condition
+from indexer.server_points import DENSE, LEXICAL, OURS, OVERSAMPLING, RECORD, Layout, layout_of
 from indexer.server_requests import Requests, ServerConfig
 from indexer.store import (
     DAY,
@@ -34,11 +34,12 @@ from indexer.store import (
     StoreError,
     VectorEngine,
     answered,
+    check_collection,
     missing_engine,
     missing_generation,
+    point_ids,
 )
 
-_DENSE, _LEXICAL = "dense", "lexical"
 _HNSW = models.HnswConfigDiff(m=16, ef_construct=128, full_scan_threshold=10_000)
 _NO_INDEXING = models.OptimizersConfigDiff(indexing_threshold=0)
 _INDEXING = models.OptimizersConfigDiff(indexing_threshold=10_000)
@@ -49,17 +50,13 @@ _BATCH = 128
 
 _IDS = 1024
 _MOST_HITS = 5000
-_OVERSAMPLING = 3.0
-"""Candidates that are scored again with the full vectors, as a multiple of the hits; nothing without quantisation."""
-
-_SEARCHED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING))
 _STRICT = models.StrictModeConfig(
     enabled=True,
     max_query_limit=_MOST_HITS,
     unindexed_filtering_retrieve=False,
     unindexed_filtering_update=False,
     upsert_max_batchsize=_BATCH,
-    search_max_oversampling=_OVERSAMPLING,
+    search_max_oversampling=OVERSAMPLING,
 )
 _QUANTIZATION: Mapping[str, models.QuantizationConfig | None] = {
     "none": None,
@@ -70,6 +67,10 @@ _QUANTIZATION: Mapping[str, models.QuantizationConfig | None] = {
 }
 
 _KEYWORD, _DATETIME = models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.DATETIME
+_FOUND = Layout()
+_MAKER = "maker"
+"""Where the metadata of a collection say what makes its vectors."""
+
 _SEAL_SECONDS = 600.0
 _SEAL_SECONDS_PER_POINT = 0.01
 """How long sealing may take: far beyond what a working server needs, for one that never ends."""
@@ -80,10 +81,11 @@ _POLL_SECONDS = 0.5
 class ServerStore:
     """One collection."""
 
-    def __init__(self, client: QdrantClient, config: ServerConfig, collection: str) -> None:
+    def __init__(self, client: QdrantClient, config: ServerConfig, collection: str, layout: Layout = OURS) -> None:
         self._client = client
         self._requests = Requests(config)
         self._collection = collection
+        self.layout = layout
         self._long = config.write_seconds
         self._short = config.search_seconds
 
@@ -93,25 +95,43 @@ class ServerStore:
         Every batch waits until it is written: on several shards the last one says nothing about the others.
         """
         for start in range(0, len(points), _BATCH):
-            batch = [_to_server(point) for point in points[start : start + _BATCH]]
+            batch = [self.layout.to_server(point) for point in points[start : start + _BATCH]]
             self._requests.patient(self._client.upsert, self._collection, batch, wait=True, timeout=self._long)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take points out; ids that are not there are ignored."""
         for start in range(0, len(ids), _IDS):
-            selector = models.PointIdsList(points=list(ids[start : start + _IDS]))
+            selector = models.PointIdsList(points=point_ids(ids[start : start + _IDS]))
             self._requests.patient(self._client.delete, self._collection, selector, wait=True, timeout=self._long)
 
     def present(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
         found: set[str] = set()
         for start in range(0, len(ids), _IDS):
-            some = ids[start : start + _IDS]
+            some = point_ids(ids[start : start + _IDS])
             records = self._requests.patient(
                 self._client.retrieve, self._collection, some, with_payload=False, timeout=self._long
             )
             found.update(str(record.id) for record in records)
         return found
+
+    def get(self, ids: Sequence[str]) -> list[Point]:
+        """The points of these ids, in no order; ids that are not there are left out."""
+        found: list[Point] = []
+        for start in range(0, len(ids), _BATCH):
+            some = point_ids(ids[start : start + _BATCH])
+            retrieve, name = self._client.retrieve, self._collection
+            records = self._requests.prompt(retrieve, name, some, with_vectors=True, timeout=self._short)
+            found += map(self.layout.to_point, records)
+        return found
+
+    def annotate(self, ids: Sequence[str], record: Mapping[str, Any]) -> None:
+        """Replace the ``record`` of points that are there."""
+        there = point_ids(sorted(self.present(ids)))
+        set_payload, payload = self._client.set_payload, {RECORD: dict(record)}
+        for start in range(0, len(there), _IDS):
+            some = there[start : start + _IDS]
+            self._requests.patient(set_payload, self._collection, payload, some, wait=True, timeout=self._long)
 
     def count(self) -> int:
         """Number of points."""
@@ -127,26 +147,34 @@ class ServerStore:
         def ask(requests: list[models.QueryRequest]) -> list[list[Hit]]:
             send = self._client.query_batch_points
             answers = self._requests.prompt(send, self._collection, requests, timeout=self._short)
-            return [[_from_server(found) for found in answer.points] for answer in answers]
+            return [[self.layout.to_hit(found) for found in answer.points] for answer in answers]
 
-        return answered(queries, _request, ask)
+        return answered(queries, self.layout.request, ask)
 
-    def points(self) -> Iterator[list[Point]]:
-        """Everything, vectors included, in the order of the ids."""
+    def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
+        """Everything that meets a condition, vectors included, in the order of the ids."""
+        only = None if where is None else self.layout.filter_of(where)
         offset: Any = None
         while True:
             records, offset = self._requests.patient(
                 self._client.scroll,
                 self._collection,
+                only,
                 limit=_BATCH,
                 offset=offset,
                 with_payload=True,
                 with_vectors=True,
                 timeout=self._long,
             )
-            yield [_to_point(record) for record in records]
+            yield [self.layout.to_point(record) for record in records]
             if offset is None:
                 return
+
+    def flush(self) -> None:
+        """Nothing: every write waits until the server has it in its log."""
+
+    def optimize(self) -> None:
+        """Nothing: the server builds the graph of a collection by itself, as it grows."""
 
     def seal(self) -> None:
         """Have the graph built and wait for it.
@@ -231,8 +259,8 @@ class ServerEngine:
         self._requests.patient(self._make, collection, dim)
         seconds, index = self._config.write_seconds, self._client.create_payload_index
         for field in FILTERABLE:
-            self._requests.patient(index, collection, _path(field), _KEYWORD, wait=True, timeout=seconds)
-        self._requests.patient(index, collection, _path(DAY), _DATETIME, wait=True, timeout=seconds)
+            self._requests.patient(index, collection, f"{METADATA}.{field}", _KEYWORD, wait=True, timeout=seconds)
+        self._requests.patient(index, collection, f"{METADATA}.{DAY}", _DATETIME, wait=True, timeout=seconds)
         store = ServerStore(self._client, self._config, collection)
         if base is not None:
             copied = self.open(corpus, base)
@@ -255,6 +283,26 @@ class ServerEngine:
         if not self._requests.prompt(self._client.collection_exists, collection):
             raise missing_generation(corpus, number, self._config.address)
         return ServerStore(self._client, self._config, collection)
+
+    def collection(self, name: str, dim: int, maker: str = "", layout: Layout = _FOUND) -> ServerStore:
+        """A collection that stands by itself, to write to and to search; made where there is none.
+
+        Args:
+            name: Of the collection or of its alias, as it is on the server.
+            dim: Width of the vectors.
+            maker: What makes the vectors; those of two makers are not mixed.
+            layout: Names within a collection that others made; those that are not given are found.
+
+        Raises:
+            StoreError: If its vectors are of another width or maker, or compared otherwise.
+        """
+        if not self._requests.patient(self._client.collection_exists, name):
+            self._requests.patient(self._make_collection, name, dim, maker)
+        config = self._requests.patient(self._client.get_collection, name).config
+        layout, width = layout_of(name, config.params, layout)
+        made_by = str((config.metadata or {}).get(_MAKER, ""))
+        check_collection(name, (width, made_by), (dim, maker))
+        return ServerStore(self._client, self._config, name, layout)
 
     def publish(self, corpus: str, number: int | None) -> None:
         """Move the alias to a generation, in one step; None takes it away."""
@@ -292,14 +340,26 @@ class ServerEngine:
         dense = models.VectorParams(size=dim, distance=models.Distance.COSINE, on_disk=quantization is not None)
         self._client.create_collection(
             collection,
-            vectors_config={_DENSE: dense},
-            sparse_vectors_config={_LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            vectors_config={DENSE: dense},
+            sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
             hnsw_config=_HNSW,
             optimizers_config=_NO_INDEXING,
             quantization_config=quantization,
             strict_mode_config=_STRICT if self._config.is_strict else None,
             timeout=self._config.write_seconds,
         )
+
+    def _make_collection(self, name: str, dim: int, maker: str) -> None:
+        """Harmless to send again, since it begins by asking."""
+        if not self._client.collection_exists(name):
+            self._client.create_collection(
+                name,
+                vectors_config={DENSE: models.VectorParams(size=dim, distance=models.Distance.COSINE)},
+                sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                hnsw_config=_HNSW,
+                metadata={_MAKER: maker},
+                timeout=self._config.write_seconds,
+            )
 
     def _delete(self, collection: str) -> None:
         if self._requests.patient(self._client.collection_exists, collection):
@@ -315,67 +375,3 @@ def _trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
         raise StoreError(
             f"The certificates in {ca_file} cannot be read ({error.strerror or error}); correct KALM_QDRANT_CA_FILE."
         ) from error
-
-
-def _to_server(point: Point) -> models.PointStruct:
-    vectors: dict[str, Any] = {_DENSE: point.dense.tolist()}
-    if point.lexical.indices:
-        vectors[_LEXICAL] = _sparse(point.lexical)
-    payload = {"page_content": point.text, "metadata": dict(point.metadata)}
-    return models.PointStruct(id=point.id, vector=vectors, payload=payload)
-
-
-def _sparse(terms: SparseVector) -> models.SparseVector:
-    return models.SparseVector(indices=list(terms.indices), values=list(terms.values))
-
-
-def _from_server(found: models.ScoredPoint) -> Hit:
-    payload: Mapping[str, Any] = found.payload or {}
-    return Hit(str(found.id), found.score, payload["page_content"], payload["metadata"])
-
-
-def _to_point(record: models.Record) -> Point:
-    payload: Mapping[str, Any] = record.payload or {}
-    vectors: Any = record.vector
-    lexical = vectors.get(_LEXICAL)
-    terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
-    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
-    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
-
-
-def _path(field: str) -> str:
-    return f"metadata.{field}"
-
-
-def _request(query: Query) -> models.QueryRequest | None:
-    """What to ask the server; None where the leg has nothing to go by."""
-    asked: list[float] | models.SparseVector
-    if query.dense is not None:
-        name, asked = _DENSE, query.dense.tolist()
-    elif query.lexical is not None and query.lexical.indices:
-        name, asked = _LEXICAL, _sparse(query.lexical)
-    else:
-        return None
-    return models.QueryRequest(
-        query=asked,
-        using=name,
-        filter=_filter(query),
-        params=models.SearchParams(exact=True) if query.exact else _SEARCHED,
-        limit=query.limit,
-        with_payload=True,
-    )
-
-
-def _filter(query: Query) -> models.Filter | None:
-    conditions: list[models.Condition] = [
-        models.FieldCondition(key=_path(field), match=models.MatchAny(any=sorted(values)))
-        for field, values in query.only.items()
-        if values
-    ]
-    if query.after or query.before:
-        conditions.append(models.FieldCondition(key=_path(DAY), range=_period(query)))
-    return models.Filter(must=conditions) if conditions else None
-
-
-def _period(query: Query) -> models.DatetimeRange:
-    return models.DatetimeRange(gte=query.after, lt=query.before)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedder.errors import AppError
+from indexer.conditions import Condition
 from indexer.lexical import SparseVector
 
 EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
@@ -36,11 +37,13 @@ class Point:
     """One passage as it is stored.
 
     Attributes:
-        id: UUID; writing it twice leaves one point.
+        id: UUID, or an unsigned 64-bit number in decimal digits; writing it twice leaves one point.
         dense: Unit vector, shape (dim,).
         lexical: Term weights of the passage.
         text: The passage (``page_content``).
         metadata: Where it comes from; JSON values.
+        key: What its owner calls it, where that can be no ``id``; empty otherwise.
+        record: What its owner notes about it beside the metadata (``annotate``); JSON values.
     """
 
     id: str
@@ -48,6 +51,8 @@ class Point:
     lexical: SparseVector
     text: str
     metadata: Mapping[str, Any]
+    key: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Query:
         only: Allowed values by field of ``FILTERABLE``; fields that are not named are free.
         after: First allowed day; a document without a date is then left out.
         before: The day after the last allowed one, likewise.
+        where: What else the metadata must be.
         exact: Whether every passage is compared instead of following the graph, to measure what the graph misses.
     """
 
@@ -69,6 +75,7 @@ class Query:
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
     after: date | None = None
     before: date | None = None
+    where: Condition | None = None
     exact: bool = False
 
 
@@ -78,12 +85,14 @@ class Hit:
 
     Attributes:
         score: Cosine (dense) or BM25 (lexical).
+        key: As in ``Point``.
     """
 
     id: str
     score: float
     text: str
     metadata: Mapping[str, Any]
+    key: str = ""
 
 
 def answered(
@@ -103,8 +112,18 @@ def answered(
     return [sorted(found.get(place, []), key=lambda hit: (-hit.score, hit.id)) for place in range(len(queries))]
 
 
+def point_id(id: str) -> str | int:
+    """An id as engines take it: numbers are not written in digits."""
+    return int(id) if id.isdecimal() else id
+
+
+def point_ids(ids: Sequence[str]) -> list[Any]:
+    """Several ids as engines take them."""
+    return [point_id(id) for id in ids]
+
+
 class VectorStore(Protocol):
-    """The passages of one generation."""
+    """The passages of one generation, or of one collection that stands by itself."""
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; a point of the same id is replaced."""
@@ -116,6 +135,14 @@ class VectorStore(Protocol):
 
     def present(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there: the read-back after a write."""
+        ...
+
+    def get(self, ids: Sequence[str]) -> list[Point]:
+        """The points of these ids, vectors included, in no order; ids that are not there are left out."""
+        ...
+
+    def annotate(self, ids: Sequence[str], record: Mapping[str, Any]) -> None:
+        """Replace the ``record`` of points that are there."""
         ...
 
     def count(self) -> int:
@@ -130,8 +157,16 @@ class VectorStore(Protocol):
         """The same for several queries in one request, in their order."""
         ...
 
-    def points(self) -> Iterator[list[Point]]:
-        """Everything, vectors included, a batch at a time, in the order of the ids."""
+    def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
+        """Everything that meets a condition, vectors included, a batch at a time, in the order of the ids."""
+        ...
+
+    def flush(self) -> None:
+        """Have what was written so far survive a loss of power."""
+        ...
+
+    def optimize(self) -> None:
+        """Build the search structures of a collection that goes on being written."""
         ...
 
     def seal(self) -> None:
@@ -197,6 +232,30 @@ def missing_generation(corpus: str, number: int, place: object) -> StoreError:
         f"The index of {corpus} (generation {number}) is missing from {place}; "
         f"run kalm index build {corpus} --fresh to make it again."
     )
+
+
+def check_collection(name: object, found: tuple[int, str], wanted: tuple[int, str]) -> None:
+    """Refuse to mix vectors that have nothing to do with each other.
+
+    Args:
+        name: The collection.
+        found: Width and maker of its vectors; the maker is empty where it is not written down.
+        wanted: Those of the vectors to come, likewise.
+
+    Raises:
+        StoreError: If they differ.
+    """
+    (dim, maker), (new_dim, new_maker) = found, wanted
+    if dim != new_dim:
+        raise StoreError(
+            f"The vectors of {name} have {dim} dimensions and those of this model {new_dim}; open it with the model "
+            "and the width that it was made with, or choose another name."
+        )
+    if maker and new_maker and maker != new_maker:
+        raise StoreError(
+            f"The vectors of {name} were made by {maker} and these come from {new_maker}; open it with the same "
+            "weights, width, dtype and instructions, or choose another name."
+        )
 
 
 def missing_engine(name: str) -> StoreError:

@@ -203,7 +203,7 @@ def _info(server, name):
 def _create(server, name, body):
     asked = models.CreateCollection.model_validate(body)
     return server.client.create_collection(
-        name, vectors_config=asked.vectors, sparse_vectors_config=asked.sparse_vectors
+        name, vectors_config=asked.vectors, sparse_vectors_config=asked.sparse_vectors, metadata=asked.metadata
     )
 
 
@@ -234,6 +234,12 @@ def _remove(server, name, body):
     return server.client.delete(name, models.PointIdsList.model_validate(body))
 
 
+@route("POST", "/collections/([^/]+)/points/payload")
+def _set_payload(server, name, body):
+    asked = models.SetPayload.model_validate(body)
+    return server.client.set_payload(name, asked.payload, asked.points)
+
+
 @route("POST", "/collections/([^/]+)/points")
 def _retrieve(server, name, body):
     asked = models.PointRequest.model_validate(body)
@@ -250,6 +256,7 @@ def _scroll(server, name, body):
     asked = models.ScrollRequest.model_validate(body)
     points, offset = server.client.scroll(
         name,
+        scroll_filter=asked.filter,
         limit=asked.limit,
         offset=asked.offset,
         with_payload=asked.with_payload,

@@ -17,8 +17,8 @@ SOURCES = [
 
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
-    "qdrant_edge": ("indexer/edge_store.py",),
-    "qdrant_client": ("indexer/server_store.py", "indexer/server_requests.py"),
+    "qdrant_edge": ("indexer/edge_store.py", "indexer/edge_points.py"),
+    "qdrant_client": ("indexer/server_store.py", "indexer/server_points.py", "indexer/server_requests.py"),
     "sqlalchemy": (
         "indexer/audit_tables.py",
         "indexer/catalog.py",
@@ -50,6 +50,7 @@ FENCES = {
     "langchain_core": ("embedder/langchain", "indexer/langchain"),
     "langchain": ("app/chat.py",),
     "mcp": ("app/agents.py",),
+    "langchain_qdrant": ("indexer/langchain_sparse.py",),
     "fastapi": ("app/rest/",),
     "prometheus_client": ("app/rest/",),
     "uvicorn": ("app/cli/serve.py",),

@@ -2,12 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from app.services.corpora import CorpusInfo, CorpusService
 from app.services.encoders import Encoders
 from embedder.errors import AppError
 from indexer.catalog import Catalog
+from indexer.records import IndexedDocument
 from indexer.search import Mode, Searcher, SearchPage, SearchRequest, SearchResult, Span
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ class SearchService:
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> list[Span | None]:
         """The sentence of each result that is nearest to the query; slower than the search."""
         return self._searcher.best_sentences(corpus, query, results)
+
+    def documents(self, corpus: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
+        """Whole documents of the index by their ids; ids that are not there are left out."""
+        return self._searcher.documents(corpus, document_ids)
 
     def warm_up(self) -> None:
         """Load the model of every index and open it, so that the first question need not wait for either.

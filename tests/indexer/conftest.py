@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+import store_cases
 
 from embedder.cache import CachedEncoder, VectorCache
 from indexer.catalog import Catalog
@@ -19,6 +20,9 @@ from indexer.plan import find_files, plan
 from indexer.readers.process import ReaderProcess
 from indexer.records import RunState
 from indexer.search import Searcher
+
+engine, http_engine = store_cases.engine, store_cases.http_engine
+place, server_place = store_cases.place, store_cases.server_place
 
 
 @dataclass

@@ -1,72 +1,21 @@
 """One contract, every engine.
 
-The server's store runs over qdrant-client's local mode (``local``), over the same through HTTP (``http``), and on a
-real server (``server``) where KALM_QDRANT_URL names one. Local mode has no graph, no payload index, no quantisation
-and no strict mode: it accepts all four and searches exactly.
+``store_cases`` has the engines.
 """
 
 import multiprocessing
-import os
-import uuid
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
-from qdrant_server import LOCAL_MODE_WARNS, QdrantServer
+from qdrant_server import LOCAL_MODE_WARNS
+from store_cases import DIM, LEXICAL, identifier, point, unit
 
 from indexer.edge_store import EdgeEngine
-from indexer.lexical import LexicalEncoder
-from indexer.server_requests import ServerConfig
-from indexer.server_store import ServerEngine
-from indexer.store import Point, Query, StoreError
-
-LEXICAL = LexicalEncoder()
-DIM = 8
-
+from indexer.store import Query, StoreError
 
 pytestmark = LOCAL_MODE_WARNS
-
-
-@pytest.fixture(scope="module")
-def http_engine():
-    with QdrantServer() as server:
-        yield ServerEngine.connect(ServerConfig(server.url))
-
-
-@pytest.fixture(params=["edge", "local", "http", "server"])
-def engine(request, tmp_path):
-    if request.param == "edge":
-        yield EdgeEngine(tmp_path / "indexes")
-    elif request.param == "local":
-        client = QdrantClient(":memory:")
-        yield ServerEngine(client, ServerConfig("http://local-mode"))
-        client.close()
-    elif request.param == "http":
-        engine = request.getfixturevalue("http_engine")
-        yield engine
-        engine.drop_corpus("books")
-    else:
-        url = os.environ.get("KALM_QDRANT_URL") or pytest.skip("KALM_QDRANT_URL is not set")
-        config = ServerConfig(url, os.environ.get("KALM_QDRANT_API_KEY"), prefix=f"test-{uuid.uuid4().hex}-")
-        real = ServerEngine.connect(config)
-        yield real
-        real.drop_corpus("books")
-
-
-def unit(seed):
-    vector = np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
-    return vector / np.linalg.norm(vector)
-
-
-def identifier(n):
-    return f"00000000-0000-0000-0000-{n:012d}"
-
-
-def point(n, text="honey", **metadata):
-    metadata = {"document_id": f"d{n // 2}", "file_type": "text", "language": "en", "page": None} | metadata
-    return Point(identifier(n), unit(n), LEXICAL.encode_document(text), text, metadata)
 
 
 def build(engine, points, number=1, base=None, deleted=()):

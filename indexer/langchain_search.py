@@ -1,0 +1,125 @@
+"""What a LangChain search asks, and the documents that answer it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+
+from indexer.conditions import Condition, parse_filter
+from indexer.fusion import Ranked, fuse
+from indexer.langchain_documents import document_of
+from indexer.langchain_sources import Source, StoreRefused
+from indexer.lexical import LexicalEncoder
+from indexer.ranking import POOL_PASSAGES
+from indexer.results import Mode
+from indexer.store import Query, VectorStore
+
+_ARGUMENTS = ("filter", "mode", "score_threshold")
+_LEXICAL = LexicalEncoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a search is asked beside its text.
+
+    Attributes:
+        k: Documents wanted.
+        where: What their metadata must be.
+        floor: Least score.
+    """
+
+    k: int
+    mode: Mode
+    where: Condition | None
+    floor: float | None
+
+
+def asked(k: int, kwargs: Mapping[str, Any], default: Mode, source: Source) -> Asked:
+    """Read the arguments of a search.
+
+    Raises:
+        StoreRefused: If they say nothing that could be meant, or passages have no terms to be found by.
+        FilterRefused: If the filter is none.
+    """
+    refuse_unknown(kwargs, _ARGUMENTS)
+    mode, conditions = mode_of(kwargs.get("mode") or default), kwargs.get("filter")
+    if k < 1:
+        raise StoreRefused(f"k is how many documents are wanted, at least 1, and not {k}.")
+    if mode is not Mode.SEMANTIC and not source.has_terms:
+        raise StoreRefused(
+            f"This collection has no terms to search with mode={str(mode)!r}; search with mode='semantic', or let "
+            "another store adopt it."
+        )
+    return Asked(k, mode, None if conditions is None else parse_filter(conditions), kwargs.get("score_threshold"))
+
+
+def mode_of(mode: object) -> Mode:
+    """A mode by its name.
+
+    Raises:
+        StoreRefused: If there is none of that name.
+    """
+    if mode not in set(Mode):
+        raise StoreRefused(f"There is no mode {mode!r}; there are {', '.join(Mode)}.")
+    return Mode(str(mode))
+
+
+def refuse_unknown(kwargs: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse arguments that would have no effect.
+
+    Raises:
+        StoreRefused: If there are any.
+    """
+    if unknown := sorted(kwargs.keys() - set(known)):
+        there = f"it knows {', '.join(known)}" if known else "leave it out"
+        raise StoreRefused(f"This store does not know the argument {unknown[0]}; {there}.")
+
+
+def find(store: VectorStore, text: str, vector: Sequence[float] | None, asked: Asked) -> list[tuple[Document, float]]:
+    """The best documents with their scores; the vector is of shape (dim,), None where only words count."""
+    return [(document_of(one.hit), one.score) for one in _ranked(store, text, vector, asked)]
+
+
+def find_diverse(
+    store: VectorStore, text: str, vector: Sequence[float], asked: Asked, k: int, lambda_mult: float
+) -> list[Document]:
+    """Of the best documents those that are unlike each other (maximal marginal relevance).
+
+    Args:
+        store: Where to look.
+        text: What is asked.
+        vector: Its vector, shape (dim,).
+        asked: ``asked.k`` documents to choose from.
+        k: How many to choose.
+        lambda_mult: 1 for the nearest, 0 for the most different ones.
+    """
+    candidates = [one.hit for one in _ranked(store, text, vector, asked)]
+    points = {point.id: point for point in store.get([hit.id for hit in candidates])}
+    candidates = [hit for hit in candidates if hit.id in points]  # one may just have been deleted
+    vectors = [points[hit.id].dense.tolist() for hit in candidates]
+    chosen = maximal_marginal_relevance(np.asarray(vector, dtype=np.float32), vectors, lambda_mult, k)
+    return [document_of(candidates[place]) for place in chosen]
+
+
+def relevance(cosine: float) -> float:
+    """A cosine on a scale from 0 to 1."""
+    return min(max((cosine + 1) / 2, 0.0), 1.0)  # engines are a rounding error off
+
+
+def _ranked(store: VectorStore, text: str, vector: Sequence[float] | None, asked: Asked) -> list[Ranked]:
+    dense = np.asarray(vector, dtype=np.float32) if asked.mode is not Mode.KEYWORD else None
+    terms = _LEXICAL.encode_query(text) if asked.mode is not Mode.SEMANTIC else None
+    if asked.mode is Mode.HYBRID and terms is not None and not terms.indices:
+        terms = None  # what has no words is found by its meaning alone
+    pool = asked.k if dense is None or terms is None else max(asked.k, POOL_PASSAGES)
+    legs = [Query(pool, dense=dense, where=asked.where)] if dense is not None else []
+    if terms is not None:
+        legs.append(Query(pool, lexical=terms, where=asked.where))
+    found = store.search_batch(legs)
+    by_meaning = found[0] if dense is not None else None
+    by_words = found[-1] if terms is not None else None
+    ranked = fuse(by_meaning, by_words, pool)[: asked.k]
+    return [one for one in ranked if asked.floor is None or one.score >= asked.floor]
