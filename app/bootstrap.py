@@ -20,6 +20,7 @@ from indexer.engines import Engines
 from indexer.gate import Gate
 from indexer.jobs import Jobs
 from indexer.key_tables import KeyTable
+from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
@@ -107,6 +108,11 @@ class Services:
         """Search."""
         searcher = Searcher(self.catalog, self.engine, self.lexical, self.encoders.of)
         return SearchService(self.catalog, self.corpora, searcher, self.encoders)
+
+    @cached_property
+    def labels(self) -> LabelTable:
+        """What maps and classifiers say of documents and passages."""
+        return LabelTable(self.catalog.database)
 
     @cached_property
     def vectors(self) -> VectorService:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
+from numpy.typing import NDArray
 
 from indexer.lexical import SparseVector
 from indexer.locks import AlreadyLocked, acquire, locked
@@ -85,6 +86,11 @@ class EdgeStore:
             ]
 
         return answered(queries, _request, ask)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors of passages by id."""
+        records = self._shard.retrieve(list(ids), with_payload=False, with_vector=[_DENSE])
+        return {str(record.id): _dense(record.vector) for record in records}
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""
@@ -229,8 +235,11 @@ def _to_point(record: edge.Record) -> Point:
     vectors: Any = record.vector
     lexical = vectors.get(_LEXICAL)
     terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
-    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
-    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
+    return Point(str(record.id), _dense(vectors), terms, payload["page_content"], payload["metadata"])
+
+
+def _dense(vectors: Any) -> NDArray[np.float32]:  # noqa: ANN401 - the engine's mapping of names to vectors
+    return np.asarray(vectors[_DENSE], dtype=np.float32)
 
 
 def _path(field: str) -> str:

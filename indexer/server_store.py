@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from indexer.lexical import SparseVector
@@ -130,6 +131,22 @@ class ServerStore:
             return [[_from_server(found) for found in answer.points] for answer in answers]
 
         return answered(queries, _request, ask)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors of passages by id."""
+        found: dict[str, NDArray[np.float32]] = {}
+        get = self._client.retrieve
+        for start in range(0, len(ids), _BATCH):
+            records = self._requests.prompt(
+                get,
+                self._collection,
+                ids[start : start + _BATCH],
+                with_payload=False,
+                with_vectors=[_DENSE],
+                timeout=self._short,
+            )
+            found |= {str(record.id): _dense(record.vector) for record in records}
+        return found
 
     def points(self) -> Iterator[list[Point]]:
         """Everything, vectors included, in the order of the ids."""
@@ -331,8 +348,11 @@ def _to_point(record: models.Record) -> Point:
     vectors: Any = record.vector
     lexical = vectors.get(_LEXICAL)
     terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
-    dense = np.asarray(vectors[_DENSE], dtype=np.float32)
-    return Point(str(record.id), dense, terms, payload["page_content"], payload["metadata"])
+    return Point(str(record.id), _dense(vectors), terms, payload["page_content"], payload["metadata"])
+
+
+def _dense(vectors: Any) -> NDArray[np.float32]:  # noqa: ANN401 - the client's mapping of names to vectors
+    return np.asarray(vectors[_DENSE], dtype=np.float32)
 
 
 def _path(field: str) -> str:
