@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from indexer import staging
@@ -181,6 +181,33 @@ class Catalog:
         with self.database.reading() as session:
             return list(session.scalars(query))
 
+    def documents(self, corpus: str, number: int, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
+        """Some documents of a generation by id; those that it does not have are left out."""
+        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+        query = select(DocumentRow).where(mine, DocumentRow.document_id.in_(sorted(document_ids)))
+        with self.database.reading() as session:
+            return {row.document_id: _indexed(row) for row in session.scalars(query)}
+
+    def documents_in(
+        self, corpus: str, number: int, folders: Collection[str], authors: Collection[str], limit: int
+    ) -> frozenset[str] | None:
+        """Ids of the documents of a generation that are in one of some folders and by one of some authors.
+
+        Empty folders or authors mean all. A folder may come with some of another case, since databases differ in
+        what they take for the same.
+
+        Returns:
+            None where they are more than ``limit``.
+        """
+        mine = [DocumentRow.corpus == corpus, in_generation(DocumentRow, number)]
+        if folders:
+            mine.append(or_(*(DocumentRow.uri.startswith(f"{folder}/", autoescape=True) for folder in sorted(folders))))
+        if authors:
+            mine.append(DocumentRow.details["author"].as_string().in_(sorted(authors)))
+        with self.database.reading() as session:
+            found = list(session.scalars(select(DocumentRow.document_id).where(*mine).limit(limit + 1)))
+        return frozenset(found) if len(found) <= limit else None
+
     def facet(self, corpus: str, number: int, field: str, only: Mapping[str, Collection[str]]) -> list[tuple[str, int]]:
         """Documents of a generation per value of ``file_type`` or ``language``, most frequent first."""
         columns = {"file_type": DocumentRow.file_type, "language": DocumentRow.language}
@@ -208,13 +235,6 @@ class Catalog:
             yield from page
             if len(page) < _PAGE:
                 return
-
-    def documents(self, corpus: str, number: int, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
-        """Whole documents of a generation by their ids."""
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
-        query = select(DocumentRow).where(mine, DocumentRow.document_id.in_(sorted(document_ids)))
-        with self.database.reading() as session:
-            return {row.document_id: _indexed(row) for row in session.scalars(query)}
 
     def chunk_ids(self, corpus: str, number: int) -> Iterator[tuple[str, str]]:
         """Every passage that a generation has by the catalog, with the uri of its file."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
+from numpy.typing import NDArray
 
 from indexer.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
 from indexer.lexical import SparseVector
@@ -38,9 +39,13 @@ def to_point(record: edge.Record) -> Point:
     vectors: Any = record.vector
     lexical = vectors.get(LEXICAL)
     terms = SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ())
-    dense = np.asarray(vectors[DENSE], dtype=np.float32)
     extras = payload.get(_KEY, ""), payload.get(RECORD, {})
-    return Point(str(record.id), dense, terms, payload[_TEXT], payload[METADATA], *extras)
+    return Point(str(record.id), dense_of(vectors), terms, payload[_TEXT], payload[METADATA], *extras)
+
+
+def dense_of(vectors: Any) -> NDArray[np.float32]:  # noqa: ANN401 - the engine's mapping of names to vectors
+    """The dense one of a point's vectors."""
+    return np.asarray(vectors[DENSE], dtype=np.float32)
 
 
 def field_path(field: str) -> str:

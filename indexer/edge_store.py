@@ -17,10 +17,23 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import qdrant_edge as edge
+from numpy.typing import NDArray
 
 from indexer.conditions import Condition
-from indexer.edge_points import DENSE, LEXICAL, RECORD, field_path, filter_of, from_edge, request, to_edge, to_point
+from indexer.edge_points import (
+    DENSE,
+    LEXICAL,
+    RECORD,
+    dense_of,
+    field_path,
+    filter_of,
+    from_edge,
+    request,
+    to_edge,
+    to_point,
+)
 from indexer.locks import AlreadyLocked, acquire, locked
 from indexer.store import (
     DAY,
@@ -101,6 +114,11 @@ class EdgeStore:
             ]
 
         return answered(queries, request, ask)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors of passages by id."""
+        records = self._shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE])
+        return {str(record.id): dense_of(record.vector) for record in records}
 
     def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
         """Everything that meets a condition, vectors included, in the order of the ids."""

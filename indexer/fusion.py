@@ -19,6 +19,8 @@ So nothing is weighed against anything, and nothing is set by task or model:
 
 A passage that one leg did not return is taken to score there as the last one that it did, since more is not known;
 where the words' leg ran out of passages, no word was shared, and the score is 0.
+
+Whoever asks may lean to one side (``balance``). That is a wish, not an estimate: the middle is the sum as it is.
 """
 
 # nDCG@10 of dense, lexical, reciprocal ranks (k = 60), this; whole texts as passages, exact search, 200 of each leg.
@@ -32,6 +34,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from indexer.store import Hit
+
+BALANCED = 0.5
+"""Both legs count as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,19 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What each leg contributed to a fused score, in log-odds; the score is their sum.
+
+    Attributes:
+        dense: Standard deviations that the cosine stands above the last of its leg.
+        lexical: BM25.
+    """
+
+    dense: float
+    lexical: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """A passage in the final order, and why it is there.
 
@@ -56,32 +74,46 @@ class Ranked:
         score: What it is ordered by: that of its only leg, or the sum of both legs' evidence.
         dense: Its place in the dense leg; None where that did not find it, or was not asked.
         lexical: The same of the lexical leg.
+        evidence: How the score of a fusion came about; None of a single leg.
     """
 
     hit: Hit
     score: float
     dense: Standing | None = None
     lexical: Standing | None = None
+    evidence: Evidence | None = None
 
 
-def fuse(dense: Sequence[Hit] | None, lexical: Sequence[Hit] | None, pool: int) -> list[Ranked]:
+def fuse(
+    dense: Sequence[Hit] | None, lexical: Sequence[Hit] | None, pool: int, balance: float = BALANCED
+) -> list[Ranked]:
     """Put both legs' passages into one order, best first; a leg that was not asked is None.
 
     Args:
         dense: Passages with their cosines, best first.
         lexical: Passages with their BM25, best first.
         pool: How many passages each leg was asked for: fewer were all that it had.
+        balance: Weight of the dense leg, 0 to 1; the lexical one has the rest.
     """
     passages = {hit.id: hit for hit in (*(lexical or ()), *(dense or ()))}
     by_meaning, by_words = _standings(dense or ()), _standings(lexical or ())
-    if dense is None or lexical is None:
-        scores = {id: hit.score for id, hit in passages.items()}
-    else:
+    evidence: dict[str, Evidence] = {}
+    if dense is not None and lexical is not None:
         scale, least = _deviation([hit.score for hit in dense]), _least(dense, len(dense))
         absent = _least(lexical, pool)
-        scores = {id: (_score(by_meaning, id, least) - least) / scale + _score(by_words, id, absent) for id in passages}
-    ranked = [Ranked(hit, scores[id], by_meaning.get(id), by_words.get(id)) for id, hit in passages.items()]
+        to_meaning, to_words = 2 * balance, 2 * (1 - balance)  # both 1 in the middle
+        for id in passages:
+            stands_out = (_score(by_meaning, id, least) - least) / scale
+            evidence[id] = Evidence(to_meaning * stands_out, to_words * _score(by_words, id, absent))
+    ranked = [
+        Ranked(hit, _total(evidence.get(id), hit), by_meaning.get(id), by_words.get(id), evidence.get(id))
+        for id, hit in passages.items()
+    ]
     return sorted(ranked, key=lambda one: (-one.score, one.hit.id))  # equal scores in an order of their own
+
+
+def _total(evidence: Evidence | None, hit: Hit) -> float:
+    return hit.score if evidence is None else evidence.dense + evidence.lexical
 
 
 def _standings(hits: Sequence[Hit]) -> dict[str, Standing]:

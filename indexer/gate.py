@@ -107,7 +107,7 @@ class Gate:
         vectors = encoder.encode_queries([each.query for each in golden])
         answered = 0
         for each, vector in zip(golden, vectors, strict=True):
-            question = Question(ParsedQuery(each.query), vector, self.lexical.encode_query(each.query), {})
+            question = Question(ParsedQuery(each.query), [vector], [self.lexical.encode_query(each.query)], {})
             uris = [passages[0].hit.metadata["uri"] for passages in rank(store, question)[:_NEAREST]]
             answered += each.uri in uris
         return answered

@@ -1,25 +1,35 @@
 """Search over one corpus: from what is asked to what comes back (``results`` has both as values)."""
 
+import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import numpy as np
 
 from embedder.protocol import TextEncoder, Vectors
+from indexer.asking import Asked, Asker
+from indexer.background import Background, background, random_vectors
 from indexer.catalog import Catalog
 from indexer.chunking import sentence_spans
+from indexer.diversity import maximal_marginal_relevance
+from indexer.facets import by_field, by_folder, by_label, with_rest
+from indexer.filters import Filters, filters_of
 from indexer.fusion import Ranked
 from indexer.generations import LiveGenerations, OpenGeneration
-from indexer.lexical import LexicalEncoder, SparseVector
-from indexer.query_text import ParsedQuery, parse_query
-from indexer.ranking import Question, rank
+from indexer.label_tables import LabelTable
+from indexer.lexical import LexicalEncoder
+from indexer.query_text import parse_query
+from indexer.ranking import MOST_PASSAGES, POOL_PASSAGES, Found, Question, folded, rank
 from indexer.readers.language import detect_language
-from indexer.records import Duplicate, IndexedDocument, Manifest
+from indexer.records import IndexedDocument, Manifest
 from indexer.remembered import Remembered
 from indexer.results import (
+    MAX_TEXT_CHARACTERS,
+    Example,
     FacetCount,
     Facets,
+    LabelFacet,
     Mode,
     SearchPage,
     SearchRefused,
@@ -30,8 +40,11 @@ from indexer.results import (
 from indexer.store import VectorEngine
 
 __all__ = [
+    "MAX_TEXT_CHARACTERS",
+    "Example",
     "FacetCount",
     "Facets",
+    "LabelFacet",
     "Mode",
     "SearchPage",
     "SearchRefused",
@@ -41,31 +54,20 @@ __all__ = [
     "Span",
 ]
 
-_REMEMBERED_QUERIES = 256
-_REMEMBERED_RANKINGS = 32
+_REMEMBERED_RANKINGS = 64
+_REMEMBERED_COUNTS = 256
+_REMEMBERED_SAMPLES = 8
 _SENTENCES_PER_PASSAGE = 24
-_OTHER_SCRIPTS = frozenset({"zh", "ja", "ko"})
-"""Languages that even three words give away; Latin ones are not told apart in so short a text."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A document, its best passage first, and the documents that say nearly the same."""
+class _Search:
+    """A request on its way: what it is in the engine's terms, what results must meet, and where it is asked."""
 
-    passages: list[Ranked]
-    duplicates: tuple[Duplicate, ...]
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        return self.passages[0].hit.metadata
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranking:
-    """All a question can reach, best document first."""
-
-    documents: list[_Found]
-    scored_by: Mode
+    request: SearchRequest
+    live: OpenGeneration
+    asked: Asked
+    filters: Filters
 
 
 class Searcher:
@@ -90,46 +92,65 @@ class Searcher:
         self._catalog = catalog
         self._lexical = lexical
         self._encoder_for = encoder_for
+        self._labels = LabelTable(catalog.database)
+        self._asker = Asker(catalog, lexical, lambda manifest: self._encoder_for(manifest))
         self._generations = LiveGenerations(catalog, engine)
-        self._query_vectors: Remembered[tuple[Manifest, str], Vectors] = Remembered(_REMEMBERED_QUERIES)
-        self._rankings: Remembered[tuple[object, ...], _Ranking] = Remembered(_REMEMBERED_RANKINGS)
-        self._counts: Remembered[tuple[object, ...], tuple[FacetCount, ...]] = Remembered(_REMEMBERED_QUERIES)
+        self._rankings: Remembered[tuple[object, ...], list[Found]] = Remembered(_REMEMBERED_RANKINGS)
+        self._counts: Remembered[tuple[object, ...], list[str]] = Remembered(_REMEMBERED_COUNTS)
+        self._samples: Remembered[tuple[str, int], Vectors] = Remembered(_REMEMBERED_SAMPLES)
 
     def search(self, request: SearchRequest) -> SearchPage:
         """One page of results, one result per document.
 
         Raises:
-            SearchRefused: If the query is blank or the page is not a page.
+            SearchRefused: If there is nothing to search by, or the page is not a page.
+            LabelsRefused: If the request names labels that the corpus does not have.
             NotBuilt: If the corpus has no index yet.
             CatalogError: If there is no such corpus.
         """
-        parsed = request.parsed
-        if not parsed.text.strip():
-            raise SearchRefused(
-                "The question has conditions only; add a word or a sentence to search for."
-                if request.query.strip()
-                else "The question is empty; type a word or a sentence to search for."
-            )
-        if request.page < 1 or request.page_size < 1:
-            raise SearchRefused("Result pages are counted from 1 and hold at least one result.")
+        _check(request)
         started = time.perf_counter()
         with self._generations.use(request.corpus) as live:
-            by_meaning = self._is_by_meaning(request, parsed, live)
-            dense = self._query_vector(live.manifest, parsed.text) if by_meaning else None
+            search = self._begin(request, live)
             encoded = time.perf_counter()
-            ranking = self._ranking(request, live, dense)
+            documents = self._ranking(search)
             ranked = time.perf_counter()
-            facets = self._facets(request, live, dense)
-        first = (request.page - 1) * request.page_size
-        shown = ranking.documents[first : first + request.page_size]
+            first = (request.page - 1) * request.page_size
+            shown = documents[first : first + request.page_size]
+            results = self._results(search, [(found, found.passages[0]) for found in shown])
+            facets = self._facets(search)
         return SearchPage(
-            results=tuple(self._result(parsed.text, found) for found in shown),
-            has_more=len(ranking.documents) > first + request.page_size,
+            results=results,
+            has_more=len(documents) > first + request.page_size,
             encode_seconds=encoded - started,
             store_seconds=ranked - encoded,
             facets=facets,
-            scored_by=ranking.scored_by,
+            scored_by=search.asked.scored_by,
+            examples=search.asked.examples,
         )
+
+    def further_passages(self, request: SearchRequest, document_id: str) -> tuple[SearchResult, ...]:
+        """The other passages of a result's document that were found, best first; raises what ``search`` does."""
+        _check(request)
+        with self._generations.use(request.corpus) as live:
+            search = self._begin(request, live)
+            own = [found for found in self._ranking(search) if found.id == document_id]
+            return self._results(search, [(found, passage) for found in own for passage in found.passages[1:]])
+
+    def first(self, request: SearchRequest, limit: int) -> tuple[SearchResult, ...]:
+        """The first results of all pages, for which more passages are looked at than any page shows.
+
+        What the pages have comes first, as they have it. Raises what ``search`` does.
+        """
+        _check(request)
+        with self._generations.use(request.corpus) as live:
+            search = self._begin(request, live)
+            documents = list(self._ranking(search))
+            if len(documents) < limit:
+                there = {found.id for found in documents}
+                there |= {twin.document_id for found in documents for twin in found.duplicates}
+                documents += [found for found in self._rank(search, MOST_PASSAGES) if found.id not in there]
+            return self._results(search, [(found, found.passages[0]) for found in documents[:limit]])
 
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> list[Span | None]:
         """The sentence of each result that is nearest to the query; None where there is only one to choose.
@@ -141,10 +162,12 @@ class Searcher:
         query = parse_query(query).text or query
         with self._generations.use(corpus) as live:
             manifest = live.manifest
-        if not self._can_read(detect_language(query), manifest):
+        if not self._asker.can_read(detect_language(query), manifest):
             return [None] * len(results)
         spans = [
-            sentence_spans(result.text)[:_SENTENCES_PER_PASSAGE] if self._can_read(result.language, manifest) else []
+            sentence_spans(result.text)[:_SENTENCES_PER_PASSAGE]
+            if self._asker.can_read(result.language, manifest)
+            else []
             for result in results
         ]
         texts = [
@@ -156,7 +179,7 @@ class Searcher:
         if not texts:
             return [None] * len(results)
         vectors = self._encoder_for(manifest).encode_documents(texts)
-        nearness = iter((vectors @ self._query_vector(manifest, query)).tolist())
+        nearness = iter((vectors @ self._asker.query_vector(manifest, query)).tolist())
         best: list[Span | None] = []
         for own in spans:
             scored = [(next(nearness), span) for span in own] if len(own) > 1 else []
@@ -172,57 +195,74 @@ class Searcher:
         """Let go of all open generations."""
         self._generations.close()
 
-    def _is_by_meaning(self, request: SearchRequest, parsed: ParsedQuery, live: OpenGeneration) -> bool:
-        """Whether the dense leg is asked: not for words alone, nor half-heartedly of a model that cannot read them.
+    def _begin(self, request: SearchRequest, live: OpenGeneration) -> _Search:
+        return _Search(request, live, self._asker.ask(request, live), filters_of(request, self._labels))
 
-        In a fusion the noise of such a leg would push down what the words found.
+    def _freed(self, search: _Search, request: SearchRequest) -> _Search:
+        """The same with some filters set aside."""
+        if request.labels != search.request.labels:
+            return replace(search, request=request, filters=filters_of(request, self._labels))
+        filters = replace(search.filters, folders=request.folders, authors=request.authors)
+        return replace(search, request=request, filters=filters)
+
+    def _ranking(self, search: _Search) -> list[Found]:
+        """All a question can reach, best document first.
+
+        It is remembered, because the engine may order equal scores differently when it is asked again: pages cut from
+        two of its answers could repeat a document or leave one out.
         """
-        if request.mode is not Mode.HYBRID:
-            return request.mode is Mode.SEMANTIC
-        return self._can_read(detect_language(parsed.text), live.manifest)
+        # A whole text is remembered by its digest: sixty-four of them might be large.
+        digest = hashlib.blake2b(search.request.text.encode("utf-8", "surrogatepass")).hexdigest()
+        request = replace(search.request, page=1, page_size=1, text=digest)
+        key = (search.live.number, request, search.filters)
+        return self._rankings.get(key, lambda: self._rank(search, POOL_PASSAGES))
 
-    def _can_read(self, language: str, manifest: Manifest) -> bool:
-        languages = self._encoder_for(manifest).languages
-        return languages is None or language not in _OTHER_SCRIPTS - languages
+    def _rank(self, search: _Search, reach: int) -> list[Found]:
+        question = self._question(search)
+        if question is None:
+            return []
+        live, corpus = search.live, search.request.corpus
+        documents = rank(live.store, question, reach)
+        ids = [passages[0].hit.metadata["document_id"] for passages in documents]
+        found = folded(documents, self._catalog.near_duplicates(corpus, live.number, ids))
+        return _diversified(live, found) if search.request.diverse else found
 
-    def _query_vector(self, manifest: Manifest, query: str) -> Vectors:
-        """Unit vector of a query, shape (dim,); the latest ones are remembered, for paging and filtering."""
-        # By the whole manifest: two indexes of one model may differ in width and arithmetic.
-        return self._query_vectors.get(
-            (manifest, query), lambda: self._encoder_for(manifest).encode_queries([query])[0]
-        )
-
-    def _ranking(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
-        """Ask the engine.
-
-        The ranking is remembered, because the engine may order equal scores differently when it is asked again:
-        pages cut from two of its answers could repeat a document or leave one out.
-        """
-        asked = (request.mode, request.query, request.operators, request.file_types, request.languages, request.where)
-        return self._rankings.get((request.corpus, live.number, *asked), lambda: self._rank(request, live, dense))
-
-    def _rank(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> _Ranking:
-        parsed = request.parsed
-        lexical = self._lexical.encode_query(parsed.text) if request.mode is not Mode.SEMANTIC else None
+    def _question(self, search: _Search) -> Question | None:
+        """What the engine is asked; None where the filters leave nothing."""
+        request, parsed, asked = search.request, search.request.parsed, search.asked
+        filters = search.filters
+        named = filters.documents(self._catalog, self._labels, search.live.number)
         file_types = _both(request.file_types, parsed.file_types)
         languages = _both(request.languages, parsed.languages)
-        scored_by = _scored_by(dense, lexical)
-        if file_types is None or languages is None:
-            return _Ranking([], scored_by)
-        only = {"file_type": file_types, "language": languages}
-        documents = rank(live.store, Question(parsed, dense, lexical, only, request.where))
-        ids = [passages[0].hit.metadata["document_id"] for passages in documents]
-        return _Ranking(_folded(documents, self._catalog.near_duplicates(request.corpus, live.number, ids)), scored_by)
+        if file_types is None or languages is None or (named is not None and not named):
+            return None
+        after, before = request.period
+        return Question(
+            parsed=parsed,
+            dense=None if asked.dense is None else list(asked.dense),
+            lexical=asked.lexical,
+            only={"file_type": file_types, "language": languages, "document_id": named or ()},
+            where=request.where,
+            after=after,
+            before=before,
+            balance=request.balance,
+            keep=(lambda passages: filters.kept(self._labels, passages)) if filters else None,
+        )
 
-    def _result(self, query: str, found: _Found) -> SearchResult:
-        best, metadata = found.passages[0], found.metadata
+    def _results(self, search: _Search, places: Sequence[tuple[Found, Ranked]]) -> tuple[SearchResult, ...]:
+        chance = self._background(search)
+        query = search.request.parsed.text
+        return tuple(self._result(query, found, passage, chance) for found, passage in places)
+
+    def _result(self, query: str, found: Found, passage: Ranked, chance: Background | None) -> SearchResult:
+        metadata = passage.hit.metadata
         return SearchResult(
-            chunk_id=best.hit.id,
+            chunk_id=passage.hit.id,
             document_id=metadata["document_id"],
-            score=best.score,
+            score=passage.score,
             title=metadata["title"],
-            text=best.hit.text,
-            highlights=self._lexical.highlight(query, best.hit.text),
+            text=passage.hit.text,
+            highlights=self._lexical.highlight(query, passage.hit.text),
             uri=metadata["uri"],
             key=metadata["key"],
             file_type=metadata["file_type"],
@@ -233,42 +273,84 @@ class Searcher:
             end=metadata["end"],
             more_passages=len(found.passages) - 1,
             title_highlights=self._lexical.highlight(query, metadata["title"]),
-            dense=best.dense,
-            lexical=best.lexical,
+            dense=passage.dense,
+            lexical=passage.lexical,
             duplicates=found.duplicates,
+            evidence=passage.evidence,
+            calibration=chance.place(passage.dense.score) if chance and passage.dense else None,
+            author=metadata.get("author") or "",
+            date=metadata.get("date") or "",
         )
 
-    def _facets(self, request: SearchRequest, live: OpenGeneration, dense: Vectors | None) -> Facets:
-        """Counts of the corpus where filters are all there is; of the documents found where there are conditions."""
-        parsed = request.parsed
-        if parsed.is_checked or parsed.after or parsed.before or request.where:
-            every: frozenset[str] = frozenset()
-            wider = self._ranking(replace(request, file_types=every), live, dense)
-            other = self._ranking(replace(request, languages=every), live, dense)
-            return Facets(_counted(wider.documents, "file_type"), _counted(other.documents, "language"))
-        file_types = _both(request.file_types, parsed.file_types)
-        languages = _both(request.languages, parsed.languages)
+    def _background(self, search: _Search) -> Background | None:
+        """What the question's cosines are to be compared with."""
+        if search.asked.dense is None:
+            return None
+        live = search.live
+        sample = self._samples.get((search.request.corpus, live.number), lambda: random_vectors(live.store))
+        return background(sample, search.asked.dense)
+
+    def _facets(self, search: _Search) -> Facets:
+        """Counts of the documents found; each filter's own choice is set aside for its own counts."""
+        none: frozenset[str] = frozenset()
+        request, parsed = search.request, search.request.parsed
+
+        def found(without: SearchRequest) -> list[Found]:
+            return self._ranking(self._freed(search, without))
+
+        types = by_field(found(replace(request, file_types=none)), "file_type")
+        languages = by_field(found(replace(request, languages=none)), "language")
+        if not (parsed.is_checked or search.filters or any(request.period) or request.where):
+            types = with_rest(types, self._values(search, "file_type", parsed.file_types, request.languages))
+            languages = with_rest(languages, self._values(search, "language", parsed.languages, request.file_types))
         return Facets(
-            self._corpus_counts(request.corpus, live.number, "file_type", parsed.file_types, languages),
-            self._corpus_counts(request.corpus, live.number, "language", file_types, parsed.languages),
+            file_types=types,
+            languages=languages,
+            folders=by_folder(found(replace(request, folders=none))),
+            authors=by_field(found(replace(request, authors=none)), "author"),
+            labels=tuple(
+                by_label(
+                    found(replace(request, labels=frozenset(one for one in request.labels if one[0] != labels.name))),
+                    labels,
+                    self._labels,
+                )
+                for labels in self._labels.sets(request.corpus)
+            ),
         )
 
-    def _corpus_counts(
-        self,
-        corpus: str,
-        number: int,
-        field: str,
-        file_types: frozenset[str] | None,
-        languages: frozenset[str] | None,
-    ) -> tuple[FacetCount, ...]:
-        if file_types is None or languages is None:
-            return ()
+    def _values(self, search: _Search, field: str, typed: frozenset[str], others: frozenset[str]) -> list[str]:
+        """Values of ``file_type`` or ``language`` that the corpus has under the other's selection."""
+        other = "language" if field == "file_type" else "file_type"
+        parsed = search.request.parsed
+        allowed = _both(others, parsed.languages if other == "language" else parsed.file_types)
+        if allowed is None:
+            return []
+        only = {field: typed, other: allowed}
+        corpus, number = search.request.corpus, search.live.number
+        return self._counts.get(
+            (corpus, number, field, typed, allowed),
+            lambda: [value for value, _ in self._catalog.facet(corpus, number, field, only) if value],
+        )
 
-        def count() -> tuple[FacetCount, ...]:
-            rows = self._catalog.facet(corpus, number, field, {"file_type": file_types, "language": languages})
-            return tuple(FacetCount(value, documents) for value, documents in rows if value)
 
-        return self._counts.get((corpus, number, field, file_types, languages), count)
+def _check(request: SearchRequest) -> None:
+    parsed = request.parsed
+    if len(request.text) > MAX_TEXT_CHARACTERS:
+        raise SearchRefused(
+            f"The text has {len(request.text):,} characters, more than {MAX_TEXT_CHARACTERS:,}; search by a part of it."
+        )
+    if not (parsed.text.strip() or request.text.strip() or request.like):
+        if request.unlike:
+            raise SearchRefused("Only what results should be unlike is said; add a word, or what they should be like.")
+        raise SearchRefused(
+            "The question has conditions only; add a word or a sentence to search for."
+            if request.query.strip()
+            else "The question is empty; type a word or a sentence to search for."
+        )
+    if request.page < 1 or request.page_size < 1:
+        raise SearchRefused("Result pages are counted from 1 and hold at least one result.")
+    if not 0 <= request.balance <= 1:
+        raise SearchRefused("The balance of meaning and words is between 0 and 1.")
 
 
 def _both(chosen: frozenset[str], typed: frozenset[str]) -> frozenset[str] | None:
@@ -278,25 +360,11 @@ def _both(chosen: frozenset[str], typed: frozenset[str]) -> frozenset[str] | Non
     return chosen or typed
 
 
-def _counted(documents: Sequence[_Found], field: str) -> tuple[FacetCount, ...]:
-    counts = Counter(value for found in documents if (value := found.metadata[field]))
-    return tuple(FacetCount(*one) for one in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
-
-
-def _folded(documents: Sequence[list[Ranked]], similar: Mapping[str, tuple[Duplicate, ...]]) -> list[_Found]:
-    """Documents with what says nearly the same; of those found, only the best stays a result."""
-    shown: list[_Found] = []
-    hidden: set[str] = set()
-    for passages in documents:
-        document_id = passages[0].hit.metadata["document_id"]
-        if document_id not in hidden:
-            duplicates = similar.get(document_id, ())
-            hidden.update(duplicate.document_id for duplicate in duplicates)
-            shown.append(_Found(passages, duplicates))
-    return shown
-
-
-def _scored_by(dense: Vectors | None, lexical: SparseVector | None) -> Mode:
-    if lexical is None or not lexical.indices:
-        return Mode.SEMANTIC if dense is not None else Mode.KEYWORD
-    return Mode.KEYWORD if dense is None else Mode.HYBRID
+def _diversified(live: OpenGeneration, documents: list[Found]) -> list[Found]:
+    """The same documents, each next one relevant and unlike those before it."""
+    ids = [found.passages[0].hit.id for found in documents]
+    if not ids:
+        return documents
+    vectors = live.store.vectors(ids)
+    scores = np.array([found.passages[0].score for found in documents], np.float32)
+    return [documents[place] for place in maximal_marginal_relevance(scores, np.stack([vectors[id] for id in ids]))]

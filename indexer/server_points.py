@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import models
 
 from indexer.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
@@ -61,20 +62,27 @@ class Layout:
             StoreError: If it has no dense vector.
         """
         payload: Mapping[str, Any] = record.payload or {}
-        vectors: Any = record.vector if isinstance(record.vector, dict) else {"": record.vector}
-        dense = vectors.get(self.dense or "")
-        if dense is None:
-            raise StoreError(f"The point {record.id} has no vector {self.dense!r}; remove it.")
-        lexical = vectors.get(self.lexical) if self.lexical is not None else None
+        lexical = _vectors(record).get(self.lexical) if self.lexical is not None else None
         return Point(
             id=str(record.id),
-            dense=np.asarray(dense, dtype=np.float32),
+            dense=self.dense_of(record),
             lexical=SparseVector(tuple(lexical.indices), tuple(lexical.values)) if lexical else SparseVector((), ()),
             text=payload.get(self.text) or "",
             metadata=payload.get(self.metadata) or {},
             key=payload.get(_KEY, ""),
             record=payload.get(RECORD, {}),
         )
+
+    def dense_of(self, record: models.Record) -> NDArray[np.float32]:
+        """The vector that texts are compared by.
+
+        Raises:
+            StoreError: If the point has none.
+        """
+        dense = _vectors(record).get(self.dense or "")
+        if dense is None:
+            raise StoreError(f"The point {record.id} has no vector {self.dense!r}; remove it.")
+        return np.asarray(dense, dtype=np.float32)
 
     def request(self, query: Query) -> models.QueryRequest | None:
         """What to ask the server; None where the leg has nothing to go by."""
@@ -133,6 +141,11 @@ class Layout:
 
 OURS = Layout(DENSE, LEXICAL)
 """How the collections that are made here are laid out."""
+
+
+def _vectors(record: models.Record) -> dict[str, Any]:
+    """A point's vectors by name; the one without a name is under the empty one."""
+    return dict(record.vector) if isinstance(record.vector, dict) else {"": record.vector}
 
 
 def layout_of(name: str, params: models.CollectionParams, asked: Layout) -> tuple[Layout, int]:

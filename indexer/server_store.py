@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from indexer.conditions import METADATA, Condition
@@ -150,6 +152,21 @@ class ServerStore:
             return [[self.layout.to_hit(found) for found in answer.points] for answer in answers]
 
         return answered(queries, self.layout.request, ask)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors of passages by id."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(ids), _BATCH):
+            records = self._requests.prompt(
+                self._client.retrieve,
+                self._collection,
+                ids[start : start + _BATCH],
+                with_payload=False,
+                with_vectors=True,
+                timeout=self._short,
+            )
+            found |= {str(record.id): self.layout.dense_of(record) for record in records}
+        return found
 
     def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
         """Everything that meets a condition, vectors included, in the order of the ids."""

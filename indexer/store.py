@@ -157,6 +157,10 @@ class VectorStore(Protocol):
         """The same for several queries in one request, in their order."""
         ...
 
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors of passages by id, each of shape (dim,); ids that are not there are left out."""
+        ...
+
     def points(self, where: Condition | None = None) -> Iterator[list[Point]]:
         """Everything that meets a condition, vectors included, a batch at a time, in the order of the ids."""
         ...

@@ -51,9 +51,10 @@ class Visitor:
         return self.page.locator(".kalm-source").all_inner_texts()
 
     def counts(self, group):
-        """The filters of a group with their counts."""
+        """The filters of a group with their counts; 0 where none stands there."""
         words = self.page.get_by_role("toolbar", name=group).get_by_role("button").all_inner_texts()
-        return {name: int(count) for name, count in (text.rsplit(maxsplit=1) for text in words)}
+        found = [re.fullmatch(r"(.*?)(?: ([\d,]+))?", text) for text in words]
+        return {match[1]: int((match[2] or "0").replace(",", "")) for match in found}
 
     def overflow(self):
         """By how many pixels the page is wider than its window."""

@@ -1,7 +1,9 @@
 """Bodies and answers. Their fields are the OpenAPI document."""
 
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -11,8 +13,10 @@ from app.rest.errors import UNKNOWN_FIELD, TooMuch
 from app.rest.limits import Limits
 from app.services.corpora import CorpusInfo
 from app.services.vectors import SERVED, VectorRequest
-from indexer.search import Facets, Mode, SearchPage, SearchRequest, SearchResult
+from indexer.fusion import BALANCED
+from indexer.search import Example, Facets, Mode, SearchPage, SearchRequest, SearchResult
 
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _UNDETERMINED = "und"
 """ISO 639-3 code for documents whose language is not known; an empty string in the index."""
 
@@ -42,8 +46,17 @@ def _texts(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
     return [_whole(item) for item in value]
 
 
+def _day(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
+    if value is None or (isinstance(value, str) and _ISO_DAY.fullmatch(value)):
+        with suppress(ValueError):  # the 31st of February
+            return value and date.fromisoformat(value)
+    raise ValueError("The days of a search are written as 2024-01-31.")
+
+
 Name = Annotated[str, BeforeValidator(_name)]
 FileType = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
+Day = Annotated[date, BeforeValidator(_day)]
+DocumentId = Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
@@ -148,6 +161,14 @@ class EmbeddingsAnswer(_Answer):
     usage: Usage
 
 
+class LabelBody(_Body):
+    """A label of a set that a map or a classifier made."""
+
+    set: Annotated[Name, Field(min_length=1, max_length=200)]
+    """Name of the set."""
+    label: Annotated[Name, Field(max_length=200)]
+
+
 class SearchBody(_Body):
     """A question to a corpus."""
 
@@ -162,8 +183,8 @@ class SearchBody(_Body):
 
     corpus: Annotated[Name, Field(min_length=1, max_length=64)]
     """Name of the corpus; GET /v1/corpora lists them."""
-    query: Annotated[str, BeforeValidator(_whole), Field(min_length=1, max_length=4000)]
-    """A question or a few words, in English or Chinese."""
+    query: Annotated[str, BeforeValidator(_whole), Field(max_length=4000)]
+    """A question or a few words, in English or Chinese; may be empty where like or text says what to look for."""
     mode: Literal["hybrid", "semantic", "keyword"] = "hybrid"
     """By meaning, by words, or both."""
     operators: bool = True
@@ -175,6 +196,26 @@ class SearchBody(_Body):
     """Only documents of these types (markdown, pdf, ...); all where it is empty."""
     languages: Annotated[list[Language], Field(max_length=32, fail_fast=True)] = []
     """Only documents in these languages (en, zh, ...; und where none is known); all where it is empty."""
+    balance: Annotated[float, Field(ge=0, le=1)] = BALANCED
+    """What meaning counts in a hybrid search; words count the rest."""
+    folders: Annotated[list[Name], Field(max_length=32)] = []
+    """Only documents in these folders of the corpus, or below them; all where it is empty."""
+    authors: Annotated[list[Name], Field(max_length=32)] = []
+    """Only documents of these authors, by their whole names; all where it is empty."""
+    labels: Annotated[list[LabelBody], Field(max_length=32)] = []
+    """Only what has one of these labels, of each set that is named; all where it is empty."""
+    after: Day | None = None
+    """Only documents of this day (2024-01-31) or later."""
+    before: Day | None = None
+    """Only documents of an earlier day."""
+    diverse: bool = False
+    """Whether results are to differ from each other, too."""
+    like: Annotated[list[DocumentId], Field(max_length=32)] = []
+    """document_id of results that others should be like; they are no results themselves."""
+    unlike: Annotated[list[DocumentId], Field(max_length=32)] = []
+    """document_id of results that others should not be like."""
+    text: Annotated[str, BeforeValidator(_whole), Field(max_length=100_000)] = ""
+    """A whole text as the question, in place of the words of the query, whose conditions hold."""
 
     def request(self) -> SearchRequest:
         """What is asked of the index."""
@@ -187,6 +228,16 @@ class SearchBody(_Body):
             page_size=self.page_size,
             file_types=frozenset(self.file_types),
             languages=frozenset("" if code == _UNDETERMINED else code for code in self.languages),
+            balance=self.balance,
+            folders=frozenset(self.folders),
+            authors=frozenset(self.authors),
+            labels=frozenset((label.set, label.label) for label in self.labels),
+            after=self.after,
+            before=self.before,
+            diverse=self.diverse,
+            like=tuple(self.like),
+            unlike=tuple(self.unlike),
+            text=self.text,
         )
 
 
@@ -199,7 +250,9 @@ class SearchAnswer(_Answer):
     scored_by: Mode
     """What the scores are: the mode asked for, or its one leg that had anything to go by."""
     facets: Facets
-    """How many documents have each file type and each language."""
+    """How many of the documents found have each value; 0 where only others of the corpus do."""
+    examples: list[Example]
+    """The documents of like and unlike that the index has."""
     encode_seconds: float
     store_seconds: float
 

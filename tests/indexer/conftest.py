@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -112,14 +113,28 @@ def reader() -> Iterator[ReaderProcess]:
 
 @pytest.fixture
 def bench(tmp_path, reader, catalog_url) -> Iterator[Bench]:
-    catalog = Catalog(catalog_url)
-    engine = EdgeEngine(tmp_path / "data" / "indexes")
+    with _bench(tmp_path, reader, catalog_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_bench(tmp_path_factory, reader) -> Iterator[Bench]:
+    """One for all tests of a module, which leave it as it is."""
+    folder = tmp_path_factory.mktemp("module")
+    with _bench(folder, reader, f"sqlite:///{folder}/catalog.sqlite") as made:
+        yield made
+
+
+@contextmanager
+def _bench(folder, reader, url) -> Iterator[Bench]:
+    catalog = Catalog(url)
+    engine = EdgeEngine(folder / "data" / "indexes")
     encoder = HashEncoder()
     searcher = Searcher(catalog, engine, LexicalEncoder(), lambda manifest: encoder)
-    root = tmp_path / "books"
+    root = folder / "books"
     root.mkdir()
     catalog.add_corpus("books", root)
-    yield Bench(root, tmp_path / "data", catalog, engine, encoder, searcher, reader)
+    yield Bench(root, folder / "data", catalog, engine, encoder, searcher, reader)
     searcher.close()
     catalog.close()
 

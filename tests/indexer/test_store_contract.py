@@ -56,6 +56,16 @@ def test_a_sealed_generation_gives_back_text_metadata_and_cosine(engine):
     store.close()
 
 
+def test_vectors_come_back_by_id_and_what_is_not_there_is_left_out(engine):
+    build(engine, [point(n) for n in range(5)])
+    store = engine.open("books", 1)
+    found = store.vectors([identifier(3), identifier(1), identifier(9)])
+    assert found.keys() == {identifier(1), identifier(3)}
+    assert np.allclose(found[identifier(3)], unit(3), atol=1e-6)
+    assert found[identifier(3)].dtype == np.float32
+    store.close()
+
+
 def test_the_dense_leg_ranks_by_cosine(engine):
     build(engine, [point(n) for n in range(40)])
     store = engine.open("books", 1)

@@ -7,6 +7,7 @@ from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
 from app.ui.search.contract import CorpusInfo
 from app.ui.search.passages import emphasised, snippet_window
+from app.ui.search.why import why
 from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span
 
@@ -26,9 +27,23 @@ def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> 
         f'<article class="kalm-card"{lang_attribute(t.language)}>'
         f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
         f'<h2 class="kalm-title" dir="auto"{lang}>{title}</h2>'
-        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{_duplicates(result, t)}"
+        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{why(result, mode, t)}{_duplicates(result, t)}"
         "</article>"
     )
+
+
+def passages(results: Sequence[SearchResult], mode: Mode, t: Translator) -> str:
+    """The further passages of a document: where in it each stands, its text and its score."""
+    shown = "".join(_further(one, mode, t) for one in results)
+    return f'<ol class="kalm-passages"{lang_attribute(t.language)}>{shown}</ol>'
+
+
+def _further(result: SearchResult, mode: Mode, t: Translator) -> str:
+    lang = lang_attribute(result.language)
+    page = [t("result.page", n=t.number(result.page))] if result.page is not None else []
+    place = [*page, *(heading for heading in result.headings if heading.strip() != result.title.strip())]
+    where = f'<p class="kalm-path" dir="auto"{lang}>{_joined(place, " › ")}</p>' if place else ""
+    return f"<li>{where}{_passage(result, None, lang, t)}{_score(result, mode, t)}</li>"
 
 
 def status_line(request: SearchRequest, page: SearchPage, t: Translator) -> str:
@@ -70,6 +85,11 @@ def facts(corpus: CorpusInfo, t: Translator) -> str:
 def hint(text: str, t: Translator) -> str:
     """A line beside a control."""
     return f'<p class="kalm-hint"{lang_attribute(t.language)}>{plain(text)}</p>'
+
+
+def refusal(sentence: str, t: Translator) -> str:
+    """Why something that was given is not taken."""
+    return f'<p class="kalm-refusal" role="alert"{lang_attribute(t.language)}>{plain(sentence)}</p>'
 
 
 def welcome(t: Translator) -> str:
@@ -128,13 +148,13 @@ def _meta(result: SearchResult, mode: Mode, t: Translator) -> str:
     badges = [t.file_type(result.file_type)]
     if result.language:
         badges.append(t.document_language(result.language))
+    shown = "".join(f'<span class="kalm-badge">{plain(badge)}</span>' for badge in badges)
+    return f'<div class="kalm-meta">{shown}{_score(result, mode, t)}</div>'
+
+
+def _score(result: SearchResult, mode: Mode, t: Translator) -> str:
     score = t(f"score.{mode}", score=f"{result.score:.{_SCORE_DIGITS[mode]}f}")
-    more = f"<span>{plain(t.count('result.more', result.more_passages))}</span>" if result.more_passages > 0 else ""
-    return (
-        '<div class="kalm-meta">'
-        + "".join(f'<span class="kalm-badge">{plain(badge)}</span>' for badge in badges)
-        + f'<span class="kalm-score" title="{plain(t(f"score.{mode}.help"))}">{plain(score)}</span>{more}</div>'
-    )
+    return f'<span class="kalm-score" title="{plain(t(f"score.{mode}.help"))}">{plain(score)}</span>'
 
 
 def _duplicates(result: SearchResult, t: Translator) -> str:

@@ -64,6 +64,22 @@ class SearchBackend(Protocol):
         """
         ...
 
+    def further_passages(self, request: SearchRequest, document_id: str) -> Sequence[SearchResult]:
+        """The other passages of a result's document that were found, best first; raises an AppError."""
+        ...
+
+    def first(self, request: SearchRequest, limit: int) -> Sequence[SearchResult]:
+        """The first results of all pages, for an export; raises an AppError."""
+        ...
+
+    def text_of(self, name: str, content: bytes) -> str:
+        """The text of an uploaded file.
+
+        Raises:
+            AppError: If it cannot be read.
+        """
+        ...
+
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> Sequence[Span | None]:
         """The sentence of each result nearest to the query, as a span of its text, or None. Slower than the search."""
         ...

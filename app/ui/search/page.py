@@ -11,14 +11,17 @@ from streamlit.delta_generator import DeltaGenerator
 from app.ui.frame import begin, calm_errors, header, translator, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice
-from app.ui.search import cards, widgets
+from app.ui.search import by_text, cards, filters, widgets
+from app.ui.search.actions import Shown, actions
+from app.ui.search.chips import chips
 from app.ui.search.contract import CorpusInfo, SearchBackend
+from app.ui.search.export import export
 from app.ui.search.note_contract import NoteBackend
 from app.ui.search.notebook import Notebook
-from app.ui.search.state import PageState
-from indexer.search import Facets, Mode, SearchPage, SearchRequest
-
-PAGE_SIZE = 10
+from app.ui.search.state import NO_FILTERS, PageState
+from embedder.errors import AppError
+from indexer.label_tables import LabelsRefused
+from indexer.search import Example, Facets, Mode, SearchPage, SearchRequest
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +44,21 @@ def render(backend: SearchBackend, notes: NoteBackend | None = None) -> None:
         if not corpus.searchable:
             _not_built(corpus, t)
             return
+        state = replace(state, corpus=corpus.name)
+        if state.has_words:  # they take the place of a text
+            by_text.forget()
         widgets.search_field(state, corpus, t)
         widgets.mode_switch(state, t)
         notebook = Notebook(notes, visitor(), t)
         notebook.place()
+        tools = st.container(horizontal=True, key="tools")
+        with tools:
+            widgets.tuning(state, t)
+            by_text.text_search(backend, corpus.name, t)
         if warnings := cards.notes(corpus, t):
             st.html(warnings)
-        if state.query:
-            _results(backend, replace(state, corpus=corpus.name), notebook, t)
+        if state.query or state.like or state.unlike or by_text.current()[0]:
+            _results(backend, state, notebook, tools, t)
         else:
             widgets.welcome(corpus, t)
             notebook.suggest(corpus.name)
@@ -72,61 +82,77 @@ def _not_built(corpus: CorpusInfo, t: Translator) -> None:
     st.button(t("recheck"), key="recheck")
 
 
-def _results(backend: SearchBackend, state: PageState, notebook: Notebook, t: Translator) -> None:
-    with st.spinner(t("query.busy")):
-        state, request, page = _search(backend, state)
+def _results(
+    backend: SearchBackend, state: PageState, notebook: Notebook, tools: DeltaGenerator, t: Translator
+) -> None:
+    text, text_name = by_text.current()
+    chosen = st.container(key="chosen")
+    try:
+        with st.spinner(t("query.busy")):
+            state, request, page = _search(backend, state, text)
+    except AppError:
+        with chosen:  # or the reader could not take away what the search refuses
+            chips(state, _unknown(state, t), text_name if text else "", t)
+        raise
     notebook.answer(state, request, page)
+    shown = Shown(state, request, page.scored_by)
+    with chosen:
+        chips(state, page.examples, text_name if request.text else "", t)
+    with tools:
+        filters.more_filters(state, page.facets, t)
+        if page.results:
+            export(backend, shown, page, t)
     if page.results:
         st.html(cards.status_line(request, page, t))
-    widgets.filters(state, page.facets, t)
+    filters.quick_filters(state, page.facets, t)
     if not page.results:
         _nothing_found(state, t)
         notebook.close()
         return
-    slots: list[DeltaGenerator] = []
+    slots = []
     for result in page.results:
         slots.append(st.empty())
         slots[-1].html(cards.card(result, page.scored_by, None, t))
+        actions(backend, shown, result, t)
         notebook.foot(result)
     widgets.paging(state, page.has_more, t)
     _back_to_top(request)
-    _fill_in_best_sentences(backend, state, page, slots, t)
+    if state.has_words:
+        _fill_in_best_sentences(backend, state, page, slots, t)
     notebook.close()
 
 
-def _search(backend: SearchBackend, state: PageState) -> tuple[PageState, SearchRequest, SearchPage]:
+def _search(backend: SearchBackend, state: PageState, text: str) -> tuple[PageState, SearchRequest, SearchPage]:
     """Ask the backend, letting go of what an old or mistyped URL asks for and the corpus does not have.
 
-    First file types the corpus lacks, then languages (each list counts under the other's selection, so they cannot
-    be judged together), then a page after the last.
+    First sets of labels, then file types the corpus lacks, then languages (each list counts under the other's
+    selection, so they cannot be judged together), then a page after the last.
     """
-    request, page = _ask(backend, state)
+
+    def ask(state: PageState) -> tuple[PageState, SearchRequest, SearchPage]:
+        request = state.request(text)
+        return state, request, backend.search(request)
+
+    try:
+        state, request, page = ask(state)
+    except LabelsRefused:
+        state, request, page = ask(replace(state, labels=frozenset()))
     if page.facets != Facets():
         file_types = state.file_types & {count.value for count in page.facets.file_types}
         if file_types != state.file_types:
-            state = replace(state, file_types=file_types)
-            request, page = _ask(backend, state)
+            state, request, page = ask(replace(state, file_types=file_types))
         languages = state.languages & {count.value for count in page.facets.languages}
         if languages != state.languages:
-            state = replace(state, languages=languages)
-            request, page = _ask(backend, state)
+            state, request, page = ask(replace(state, languages=languages))
     if state.page > 1 and not page.results:
-        state = replace(state, page=1)
-        request, page = _ask(backend, state)
+        state, request, page = ask(replace(state, page=1))
     return state, request, page
 
 
-def _ask(backend: SearchBackend, state: PageState) -> tuple[SearchRequest, SearchPage]:
-    request = SearchRequest(
-        corpus=state.corpus,
-        query=state.query,
-        mode=state.mode,
-        page=state.page,
-        page_size=PAGE_SIZE,
-        file_types=state.file_types,
-        languages=state.languages,
-    )
-    return request, backend.search(request)
+def _unknown(state: PageState, t: Translator) -> list[Example]:
+    """The examples of a search that was refused, which therefore did not say what they are called."""
+    sides = ((True, state.like), (False, state.unlike))
+    return [Example(id, t("chip.unknown"), "", "", liked) for liked, ids in sides for id in ids]
 
 
 def _fill_in_best_sentences(
@@ -148,7 +174,7 @@ def _fill_in_best_sentences(
 
 def _nothing_found(state: PageState, t: Translator) -> None:
     """Say so, and offer in one click what is likely to help."""
-    narrowed = bool(state.file_types or state.languages)
+    narrowed = state.is_narrowed
     advice = [t("empty.text")]
     if narrowed:
         advice.insert(0, t("empty.filters.text"))
@@ -159,13 +185,7 @@ def _nothing_found(state: PageState, t: Translator) -> None:
         if state.mode is not Mode.HYBRID:
             st.button(t("empty.hybrid"), key="use_hybrid", on_click=widgets.change, kwargs={"mode": Mode.HYBRID})
         if narrowed:
-            none: frozenset[str] = frozenset()
-            st.button(
-                t("empty.filters"),
-                key="drop_filters",
-                on_click=widgets.change,
-                kwargs={"file_types": none, "languages": none},
-            )
+            st.button(t("empty.filters"), key="drop_filters", on_click=widgets.change, kwargs=dict(NO_FILTERS))
 
 
 def _back_to_top(request: SearchRequest) -> None:

@@ -1,16 +1,15 @@
 """The controls of the search page. Each one writes the URL when used and is set from it before it is drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from app.ui.i18n import Translator
-from app.ui.markup import as_label
 from app.ui.search import cards
 from app.ui.search.contract import CorpusInfo
 from app.ui.search.state import PageState, clean_query
-from indexer.search import FacetCount, Facets, Mode
+from indexer.search import Mode
 
 EXAMPLES = 4
 
@@ -25,10 +24,18 @@ def change(**changes: Any) -> None:  # noqa: ANN401 - fields of PageState
     st.query_params.from_dict(read_state().changed(**changes).to_params())
 
 
+def seed(key: str, value: object) -> None:
+    """Set a widget from the URL, but only where it differs, so that nothing a reader is typing is overwritten."""
+    current = st.session_state.get(key)
+    same = set(current) == set(value) if isinstance(current, list) and isinstance(value, list) else current == value
+    if not same:
+        st.session_state[key] = value
+
+
 def corpus_picker(corpora: Sequence[CorpusInfo], chosen: CorpusInfo, t: Translator) -> None:
     """Which corpus to search."""
     built = {corpus.name: corpus.searchable for corpus in corpora}
-    _seed("corpus", chosen.name)
+    seed("corpus", chosen.name)
     st.selectbox(
         t("corpus.label"),
         list(built),
@@ -43,7 +50,7 @@ def corpus_picker(corpora: Sequence[CorpusInfo], chosen: CorpusInfo, t: Translat
 
 def search_field(state: PageState, corpus: CorpusInfo, t: Translator) -> None:
     """The question."""
-    _seed("query", state.query)
+    seed("query", state.query)
     st.text_input(
         t("query.label"),
         type="search",
@@ -57,7 +64,7 @@ def search_field(state: PageState, corpus: CorpusInfo, t: Translator) -> None:
 
 def mode_switch(state: PageState, t: Translator) -> None:
     """How to search, with one line on what the choice does."""
-    _seed("mode", state.mode)
+    seed("mode", state.mode)
     with st.container(horizontal=True, vertical_alignment="center", key="mode_row"):
         st.segmented_control(
             t("mode.label"),
@@ -72,18 +79,30 @@ def mode_switch(state: PageState, t: Translator) -> None:
         st.html(cards.hint(t(f"mode.{state.mode}.help"), t), width="content")
 
 
-def filters(state: PageState, facets: Facets, t: Translator) -> None:
-    """File types and languages with their counts; a choice of one is no choice and is left out."""
-    rows = (
-        ("file_types", facets.file_types, state.file_types, t.file_type),
-        ("languages", facets.languages, state.languages, t.document_language),
-    )
-    shown = [row for row in rows if len(row[1]) > 1 or row[2]]
-    if not shown:
-        return
-    with st.container(horizontal=True, key="filters"):
-        for key, counts, selected, name in shown:
-            _filter(key, counts, selected, name, t)
+def tuning(state: PageState, t: Translator) -> None:
+    """A small window with what meaning and words count in a hybrid search, and whether results are to vary."""
+    with st.popover(t("tune.open"), icon=":material/balance:", type="tertiary"):
+        if state.mode is Mode.HYBRID:
+            seed("balance", state.balance)
+            st.slider(
+                t("tune.balance"),
+                0,
+                100,
+                step=10,
+                format="%d%%",
+                key="balance",
+                help=t("tune.balance.help"),
+                on_change=_store,
+                kwargs={"key": "balance"},
+            )
+        seed("diverse", state.diverse)
+        st.toggle(
+            t("tune.diverse"),
+            key="diverse",
+            help=t("tune.diverse.help"),
+            on_change=_store,
+            kwargs={"key": "diverse"},
+        )
 
 
 def paging(state: PageState, has_more: bool, t: Translator) -> None:
@@ -116,38 +135,8 @@ def welcome(corpus: CorpusInfo, t: Translator) -> None:
     st.html(cards.facts(corpus, t))
 
 
-def _filter(
-    key: str, counts: Sequence[FacetCount], selected: frozenset[str], name: Callable[[str], str], t: Translator
-) -> None:
-    documents = {count.value: count.documents for count in counts} | {
-        value: 0 for value in sorted(selected) if value not in {count.value for count in counts}
-    }
-    _seed(key, [value for value in documents if value in selected])
-    st.pills(
-        t(f"filter.{key}"),
-        list(documents),
-        format_func=lambda value: f"{as_label(name(value))} {t.number(documents.get(value, 0))}",
-        selection_mode="multi",
-        key=key,
-        label_visibility="collapsed",
-        wrap=True,
-        on_change=_store,
-        kwargs={"key": key},
-    )
-
-
-def _seed(key: str, value: object) -> None:
-    """Set a widget from the URL, but only where it differs, so that nothing a reader is typing is overwritten."""
-    current = st.session_state.get(key)
-    same = set(current) == set(value) if isinstance(current, list) and isinstance(value, list) else current == value
-    if not same:
-        st.session_state[key] = value
-
-
 def _store(key: str) -> None:
-    value = st.session_state[key]
-    value = frozenset(value) if isinstance(value, list) else value
-    change(**{key: value})
+    change(**{key: st.session_state[key]})
 
 
 def _ask_typed(corpus: str) -> None:

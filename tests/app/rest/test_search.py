@@ -1,4 +1,5 @@
 from dataclasses import asdict, fields
+from datetime import date
 
 import pytest
 from rest_cases import LIMITS, connect, refusal, stand_in
@@ -102,3 +103,58 @@ async def test_errors_fit_for_a_user_keep_their_sentence(error, status, code):
     async with connect(create_application(lambda: stand_in(search=search), LIMITS)) as client:
         answer = await client.post("/v1/search", json={"corpus": "a", "query": "b"})
     assert refusal(answer, status, code) == "The index is elsewhere; bring it back."
+
+
+async def test_what_steers_a_search_reaches_it():
+    asked = []
+    backend = stand_in(search=lambda request: asked.append(request) or (_ for _ in ()).throw(AppError("Enough.")))
+    one, other = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
+    body = {
+        "corpus": "a",
+        "query": "",
+        "balance": 0.7,
+        "folders": ["en"],
+        "authors": ["Du Fu"],
+        "labels": [{"set": "topics", "label": "bees"}],
+        "after": "2024-01-31",
+        "before": "2025-01-01",
+        "diverse": True,
+        "like": [one],
+        "unlike": [other],
+        "text": "A long text.",
+    }
+    async with connect(create_application(lambda: backend, LIMITS)) as client:
+        await client.post("/v1/search", json=body)
+        wrong = [{"balance": 1.1}, {"after": "2024-02-30"}, {"like": ["x"]}, {"labels": [{"set": "topics"}]}]
+        for change in wrong:
+            refusal(
+                await client.post("/v1/search", json=body | change),
+                422,
+                None,
+                {"like": "like.0", "labels": "labels.0.label"}.get(*change, *change),
+            )
+    (request,) = asked
+    assert request == SearchRequest(
+        "a",
+        "",
+        balance=0.7,
+        folders=frozenset({"en"}),
+        authors=frozenset({"Du Fu"}),
+        labels=frozenset({("topics", "bees")}),
+        after=date(2024, 1, 31),
+        before=date(2025, 1, 1),
+        diverse=True,
+        like=(one,),
+        unlike=(other,),
+        text="A long text.",
+    )
+
+
+async def test_examples_and_reasons_come_back(client):
+    found = await ask(client, query="honey")
+    example = found["results"][0]
+    assert example["evidence"]["dense"] + example["evidence"]["lexical"] == pytest.approx(example["score"])
+    assert 0 <= example["calibration"]["share"] <= 1
+    like = await ask(client, query="", like=[example["document_id"]])
+    assert [one["title"] for one in like["examples"]] == [example["title"]]
+    assert example["document_id"] not in {result["document_id"] for result in like["results"]}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from indexer.search import FacetCount, Facets, SearchPage, SearchRequest, SearchResult, Span
+from indexer.search import Example, FacetCount, Facets, SearchPage, SearchRequest, SearchResult, Span
 
 NASTY = "<script>alert(1)</script> **bold** $x^2$ [a](http://b) :smile: &amp; \u202eexe"
 
@@ -74,6 +74,8 @@ class FakeBackend:
     )
     error: Exception | None = None
     sentence_error: Exception | None = None
+    examples: tuple[Example, ...] = ()
+    uploads: list[tuple[str, bytes]] = field(default_factory=list)
     requests: list[SearchRequest] = field(default_factory=list)
 
     def corpora(self) -> list[Corpus]:
@@ -91,7 +93,23 @@ class FakeBackend:
         ]
         first = (request.page - 1) * request.page_size
         shown = tuple(found[first : first + request.page_size])
-        return SearchPage(shown, len(found) > first + request.page_size, 0.03, 0.008, self.facets, request.mode)
+        more = len(found) > first + request.page_size
+        return SearchPage(shown, more, 0.03, 0.008, self.facets, request.mode, self.examples)
+
+    def further_passages(self, request: SearchRequest, document_id: str) -> list[SearchResult]:
+        self.requests.append(request)
+        texts = {n: f"Further passage {n}. {NASTY}" for n in (2, 3)}
+        return [result(chunk_id=f"{document_id}-{n}", text=text, highlights=()) for n, text in texts.items()]
+
+    def first(self, request: SearchRequest, limit: int) -> list[SearchResult]:
+        self.requests.append(request)
+        return self.results[:limit]
+
+    def text_of(self, name: str, content: bytes) -> str:
+        self.uploads.append((name, content))
+        if self.error:
+            raise self.error
+        return content.decode()
 
     def best_sentences(self, corpus: str, query: str, results: Sequence[SearchResult]) -> list[Span | None]:
         if self.sentence_error:

@@ -6,6 +6,7 @@ from string import Formatter
 import pytest
 
 import app.ui
+from app.services.exports import Format
 from app.ui.i18n import LANGUAGES, Translator, browser_language, catalogue
 from indexer.search import Mode
 
@@ -37,6 +38,12 @@ def test_every_key_in_the_code_has_wording(language):
     assert counted
     assert used <= catalogue(language).keys()
     assert {f"{key}.{form}" for key in counted for form in ("one", "other")} <= catalogue(language).keys()
+
+
+def test_what_the_search_page_names_by_value_has_wording():
+    keys = {f"export.{form}" for form in Format} | {f"filter.{key}" for key in ("map", "classifier", "after", "before")}
+    keys |= {f"example.{name}{tail}" for name in ("like", "unlike") for tail in ("", ".help")}
+    assert keys <= catalogue("en").keys()
 
 
 def test_every_mode_is_explained():

@@ -11,6 +11,7 @@ from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest
 
 EN, ZH = Translator("en"), Translator("zh")
+WHY = {"details", "summary", "table", "tbody", "tr", "th", "td"}
 
 
 class Reader(HTMLParser):
@@ -46,8 +47,8 @@ def test_nothing_in_a_document_becomes_markup(make_result, nasty):
         file_type=nasty,
     )
     seen = Reader(cards.card(hostile, Mode.HYBRID, (0, 12), EN))
-    assert set(seen.tags) <= {"article", "p", "bdi", "span", "h2", "mark", "div"}
-    assert seen.attributes <= {"class", "lang", "dir", "title", "aria-hidden"}
+    assert set(seen.tags) <= {"article", "p", "bdi", "span", "h2", "mark", "div", *WHY}
+    assert seen.attributes <= {"class", "lang", "dir", "title", "aria-hidden", "scope", "colspan"}
     assert seen.text.count("<script>alert(1)</script> **bold** $x^2$ [a](http://b) :smile: &amp; exe") == 5
 
 
@@ -69,11 +70,11 @@ def test_a_card_says_where_what_and_how_well(make_result):
     )
     english = Reader(cards.card(hit, Mode.SEMANTIC, None, EN)).text
     chinese = Reader(cards.card(hit, Mode.SEMANTIC, None, ZH)).text
-    for part in ("reports/moon.pdf", "Page 1,234", "PDF", "English", "Similarity 0.62", "2 more passages in this doc"):
+    for part in ("reports/moon.pdf", "Page 1,234", "PDF", "English", "Similarity 0.62"):
         assert part in english
     assert "Tides › Spring tides" in english
     assert english.count("Title 1") == 1  # a heading that repeats the title is left out
-    for part in ("第 1,234 页", "相似度 0.62", "该文档中还有 2 个相关段落"):
+    for part in ("第 1,234 页", "相似度 0.62"):
         assert part in chinese
 
 
@@ -97,7 +98,7 @@ def test_chinese_text_asks_for_chinese_glyphs(make_result):
 
 
 def test_a_short_passage_has_nothing_to_unfold(make_result):
-    assert "<details" not in cards.card(make_result(), Mode.HYBRID, None, EN)
+    assert "kalm-whole" not in cards.card(make_result(), Mode.HYBRID, None, EN)
 
 
 def test_the_title_and_headings_are_not_repeated_in_the_passage(make_result):
@@ -113,7 +114,7 @@ def test_the_title_and_headings_are_not_repeated_in_the_passage(make_result):
 def test_a_long_passage_unfolds_to_the_whole(make_result):
     text = "First words.\n\n" + "filler " * 200 + "Last words."
     source = cards.card(make_result(text=text, highlights=()), Mode.HYBRID, None, EN)
-    snippet, whole = source.split("<details")
+    snippet, whole = source.split("<details")[:2]
     assert "Last words." not in snippet
     assert "\n\n" not in snippet
     assert text in whole
@@ -154,8 +155,8 @@ def test_near_duplicates_stand_behind_their_number(make_result, nasty):
     assert "+23 near-duplicates" in seen.text
     assert "87% alike" in seen.text
     assert seen.text.endswith("and 3 more")
-    assert set(seen.tags) <= {"article", "p", "bdi", "span", "h2", "mark", "div", "details", "summary", "ul", "li"}
-    assert seen.attributes <= {"class", "lang", "dir", "title", "aria-hidden"}
+    assert set(seen.tags) <= {"article", "p", "bdi", "span", "h2", "mark", "div", "ul", "li", *WHY}
+    assert seen.attributes <= {"class", "lang", "dir", "title", "aria-hidden", "scope", "colspan"}
     assert "+1 篇近似重复文档" in cards.card(make_result(duplicates=twins[:1]), Mode.HYBRID, None, ZH)
     assert "kalm-duplicates" not in cards.card(make_result(), Mode.HYBRID, None, EN)
 

@@ -1,15 +1,37 @@
 from dataclasses import fields
+from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ui.search.state import MAX_PAGE, MAX_QUERY_CHARS, PageState, clean_query
+from app.ui.search.state import (
+    FIRST_DAY,
+    LAST_DAY,
+    MAX_EXAMPLES,
+    MAX_PAGE,
+    MAX_QUERY_CHARS,
+    NO_FILTERS,
+    PageState,
+    clean_query,
+)
 from indexer.search import Mode
 
 codes = st.from_regex(r"[a-z0-9][a-z0-9._+-]{0,9}", fullmatch=True)
+names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
+days = st.none() | st.dates(FIRST_DAY, LAST_DAY)
+examples = st.lists(st.uuids().map(str), max_size=6, unique=True)
 states = st.builds(
-    PageState,
+    lambda ids, liked, **fields: PageState(like=tuple(ids[:liked]), unlike=tuple(ids[liked:]), **fields),
+    ids=examples,
+    liked=st.integers(0, 6),
+    balance=st.integers(0, 100),
+    folders=st.frozensets(names, max_size=3),
+    authors=st.frozensets(names, max_size=3),
+    labels=st.frozensets(st.tuples(names, names), max_size=3),
+    after=days,
+    before=days,
+    diverse=st.booleans(),
     query=st.text(max_size=60).map(clean_query),
     corpus=st.text(max_size=20).map(str.strip),
     mode=st.sampled_from(Mode),
@@ -20,6 +42,7 @@ states = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(states)
 def test_a_url_reproduces_the_state(state):
     assert PageState.from_params(state.to_params()) == state
@@ -27,7 +50,9 @@ def test_a_url_reproduces_the_state(state):
 
 @given(
     st.dictionaries(
-        st.sampled_from(["q", "corpus", "mode", "page", "type", "doc_lang", "lang", "other"]),
+        st.sampled_from(
+            "q corpus mode page type doc_lang lang other balance folder author label after before diverse like".split()
+        ),
         st.lists(st.text(max_size=30), max_size=3),
     )
 )
@@ -55,6 +80,17 @@ def test_defaults_leave_no_trace_in_the_url():
         ("type", "<script>"),
         ("doc_lang", "../etc"),
         ("q", " \t\x00\n "),
+        ("balance", "101"),
+        ("balance", "-1"),
+        ("after", "2024-02-30"),
+        ("before", "0001-01-01"),
+        ("after", "2024-W01-1"),
+        ("diverse", "yes"),
+        ("like", "../etc"),
+        ("label", "no colon"),
+        ("label", ":value"),
+        ("folder", "a\x00b"),
+        ("author", "x" * 201),
     ],
 )
 def test_nonsense_in_the_url_becomes_the_default(name, value):
@@ -86,7 +122,39 @@ def test_turning_the_page_keeps_everything_else():
     assert state.changed(page=2) == PageState(query="q", mode=Mode.KEYWORD, file_types=frozenset({"pdf"}), page=2)
 
 
-def test_another_corpus_drops_the_filters():
+ID, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
+
+
+def test_a_document_is_an_example_of_one_side_only():
+    state = PageState(like=(ID,), unlike=(OTHER,))
+    assert state.with_example(OTHER, liked=True) == {"like": (ID, OTHER), "unlike": ()}
+    assert state.with_example(ID, liked=True) == {"like": (ID,), "unlike": (OTHER,)}
+    assert state.without_example(ID) == {"like": (), "unlike": (OTHER,)}
+    assert PageState.from_params({"like": [ID], "unlike": [ID, OTHER, OTHER]}) == state
+
+
+def test_one_example_too_many_takes_the_place_of_the_oldest():
+    state = PageState(like=tuple(f"{ID[:-2]}{n:02d}" for n in range(MAX_EXAMPLES)))
+    assert state.with_example(OTHER[:-1] + "f", liked=True)["like"][0] == state.like[1]
+
+
+def test_what_is_asked_is_the_state():
+    state = PageState(query="bees", corpus="a", balance=70, labels=frozenset({("map", "wax: old")}), like=(ID,))
+    request = state.request("a text")
+    assert (request.query, request.balance, request.labels, request.text) == ("bees", 0.7, state.labels, "")
+    assert PageState(query="type:pdf", corpus="a").request("a text").text == "a text"
+    assert (request.page, request.page_size) == (1, 10)
+
+
+def test_every_filter_narrows_and_can_be_taken_away():
+    for name, value in (("file_types", {"pdf"}), ("labels", {("a", "b")}), ("after", date(2024, 1, 1))):
+        state = PageState(**{name: value if name == "after" else frozenset(value)})
+        assert state.is_narrowed
+        assert state.changed(**NO_FILTERS) == PageState()
+
+
+def test_another_corpus_drops_the_filters_and_the_examples():
+    assert PageState(corpus="a", folders=frozenset({"x"}), like=(ID,)).changed(corpus="b") == PageState(corpus="b")
     state = PageState(corpus="a", file_types=frozenset({"pdf"}), languages=frozenset({"zh"}))
     assert state.changed(corpus="b") == PageState(corpus="b")
     assert state.changed(corpus="a").file_types == {"pdf"}
