@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.services.access import OWNER, Person
+from app.services.sessions import NotSignedIn
 from app.ui.i18n import LANGUAGES, Translator, browser_language
 from app.ui.markup import lang_attribute, notice, plain
 from embedder.errors import AppError
@@ -53,7 +54,7 @@ def visitor() -> Person:
     Raises:
         NotSignedIn: If their session has ended.
     """
-    person: Person = st.session_state[_WHO]()
+    person: Person = st.session_state.get(_WHO, _nobody)()
     return person
 
 
@@ -99,6 +100,11 @@ def calm_errors(t: Translator) -> Iterator[None]:
     except Exception:
         log.exception("A page failed")
         _failure(t("error.unexpected"), t)
+
+
+def _nobody() -> Person:
+    """Who is at a page that was drawn without anybody being let in."""
+    raise NotSignedIn("You are not signed in; open the page again from its beginning.")
 
 
 def _choose_language() -> None:

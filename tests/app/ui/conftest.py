@@ -138,6 +138,12 @@ def make_corpus() -> Callable[..., Corpus]:
     return corpus
 
 
+@pytest.fixture(autouse=True)
+def _owner(monkeypatch):
+    """Whoever opens a page that a test draws by itself, without the script that lets people in."""
+    monkeypatch.setattr("app.ui.frame._nobody", lambda: OWNER)
+
+
 @pytest.fixture
 def nasty() -> str:
     return NASTY
@@ -148,11 +154,8 @@ def open_page(backend: FakeBackend) -> Callable[..., AppTest]:
     """Load the page as a browser would, at a URL and with a locale."""
 
     def page(backend):  # runs on its own, without this module's names
-        from app.services.access import OWNER
-        from app.ui.frame import admit
         from app.ui.search.page import render
 
-        admit(lambda: OWNER)
         render(backend)
 
     def load(locale: str = "en-US", **params: str | list[str]) -> AppTest:

@@ -25,11 +25,8 @@ class Backend:
 @pytest.fixture
 def open_ask():
     def page(backend):
-        from app.services.access import OWNER
         from app.ui.ask.page import render
-        from app.ui.frame import admit
 
-        admit(lambda: OWNER)
         render(backend)
 
     def load(backend, **params):
