@@ -24,6 +24,7 @@ _SHOWN_RECENT, _SHOWN_FREQUENT = 3, 6
 _LABEL_CHARACTERS = 48
 _PROBLEM = "notes_problem"
 _ASKED = "notes_asked"
+_NAMED = "notes_named"
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,9 @@ class Notebook:
             _line(t("notes.saved.as", name=mine.name), t)
             return
         key = "save_name"
-        st.text_input(t("notes.name"), value=state.query[:_LABEL_CHARACTERS], max_chars=120, key=key)
+        if key not in st.session_state or st.session_state.get(_NAMED) != kept:  # another search, another name
+            st.session_state[_NAMED], st.session_state[key] = kept, state.query[:_LABEL_CHARACTERS]
+        st.text_input(t("notes.name"), max_chars=120, key=key)
 
         def save() -> None:
             name = st.session_state[key]
