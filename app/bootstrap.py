@@ -4,11 +4,14 @@ import threading
 from functools import cache, cached_property
 from pathlib import Path
 
+from app.services.classify.service import ClassifyService
+from app.services.classify.vectors import TextVectors
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
 from app.services.searching import SearchService
+from app.services.tasks import Tasks
 from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
@@ -20,10 +23,12 @@ from indexer.engines import Engines
 from indexer.gate import Gate
 from indexer.jobs import Jobs
 from indexer.key_tables import KeyTable
+from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
 from indexer.store import VectorEngine
+from indexer.task_tables import TaskTable
 from indexer.versions import Versions
 
 
@@ -118,6 +123,27 @@ class Services:
         """Keys of the REST interface."""
         return KeyService(KeyTable(self.catalog.database))
 
+    @cached_property
+    def labels(self) -> LabelTable:
+        """What maps and classifiers say of documents and passages."""
+        return LabelTable(self.catalog.database)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Long work that the pages ask for."""
+        return Tasks(TaskTable(self.catalog.database), self.task_folder)
+
+    @property
+    def task_folder(self) -> Path:
+        """Locks and logs of long work."""
+        return self.settings.data_dir / "tasks"
+
+    @cached_property
+    def classify(self) -> ClassifyService:
+        """Classification."""
+        vectors = TextVectors(self.encoders, self._vector_cache)
+        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels)
+
     def close(self) -> None:
         """Let go of files and connections that are open."""
         if "search" in self.__dict__:
@@ -160,7 +186,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search
+        _ = made.search, made.classify, made.tasks
         return made
 
 
@@ -168,7 +194,7 @@ def rest_backend() -> Services:
     """What the REST interface talks to: the same objects as the pages, of which it asks for these."""
     with _making:
         made = services()
-        _ = made.search, made.vectors, made.keys
+        _ = made.search, made.vectors, made.keys, made.classify
         return made
 
 

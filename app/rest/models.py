@@ -43,11 +43,13 @@ def _texts(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
 
 
 Name = Annotated[str, BeforeValidator(_name)]
+Whole = Annotated[str, BeforeValidator(_whole)]
+Texts = Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_texts)]
 FileType = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
-class _Body(BaseModel):
+class RequestBody(BaseModel):
     """What comes in: exactly these fields, of exactly these types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -64,13 +66,13 @@ class _Body(BaseModel):
         return value
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """What goes out."""
 
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
-class EmbeddingsBody(_Body):
+class EmbeddingsBody(RequestBody):
     """Texts to embed: OpenAI's fields, and three of our own."""
 
     model_config = ConfigDict(
@@ -87,7 +89,7 @@ class EmbeddingsBody(_Body):
         }
     )
 
-    input: Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_texts)]
+    input: Texts
     """One text, or several."""
     model: Annotated[Name, Field(max_length=256)] = SERVED
     """Name of the model that is served, or ``default`` for whichever it is; another is refused."""
@@ -110,18 +112,28 @@ class EmbeddingsBody(_Body):
         Raises:
             TooMuch: If there are too many texts, or one is too long.
         """
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        if len(texts) > limits.texts:
-            raise TooMuch(f"These are {len(texts):,} texts; send at most {limits.texts:,} at once.")
-        longest = max(map(len, texts))
-        if longest > limits.characters:
-            raise TooMuch(
-                f"The longest of these texts has {longest:,} characters; send at most {limits.characters:,} of each."
-            )
+        texts = bounded(self.input, limits)
         return VectorRequest(texts, self.model, self.dimensions, self.side, self.task, self.instruction)
 
 
-class Embedding(_Answer):
+def bounded(given: str | list[str], limits: Limits) -> list[str]:
+    """One text or several as a list.
+
+    Raises:
+        TooMuch: If there are too many, or one is too long.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if len(texts) > limits.texts:
+        raise TooMuch(f"These are {len(texts):,} texts; send at most {limits.texts:,} at once.")
+    longest = max(map(len, texts))
+    if longest > limits.characters:
+        raise TooMuch(
+            f"The longest of these texts has {longest:,} characters; send at most {limits.characters:,} of each."
+        )
+    return texts
+
+
+class Embedding(Answer):
     """The vector of one text."""
 
     object: Literal["embedding"]
@@ -131,7 +143,7 @@ class Embedding(_Answer):
     """A vector of length 1, as numbers or in base64."""
 
 
-class Usage(_Answer):
+class Usage(Answer):
     """What it took."""
 
     prompt_tokens: int
@@ -139,7 +151,7 @@ class Usage(_Answer):
     total_tokens: int
 
 
-class EmbeddingsAnswer(_Answer):
+class EmbeddingsAnswer(Answer):
     """Vectors in the order of the texts."""
 
     object: Literal["list"]
@@ -148,7 +160,7 @@ class EmbeddingsAnswer(_Answer):
     usage: Usage
 
 
-class SearchBody(_Body):
+class SearchBody(RequestBody):
     """A question to a corpus."""
 
     model_config = ConfigDict(
@@ -190,7 +202,7 @@ class SearchBody(_Body):
         )
 
 
-class SearchAnswer(_Answer):
+class SearchAnswer(Answer):
     """One page of results, the best passage of each document, best first."""
 
     results: list[SearchResult]
@@ -209,7 +221,7 @@ class SearchAnswer(_Answer):
         return cls.model_validate(page)
 
 
-class CorpusAnswer(_Answer):
+class CorpusAnswer(Answer):
     """One corpus."""
 
     name: str
@@ -227,7 +239,7 @@ class CorpusAnswer(_Answer):
     """False before the first build."""
 
 
-class CorporaAnswer(_Answer):
+class CorporaAnswer(Answer):
     """Every corpus by name."""
 
     corpora: list[CorpusAnswer]
@@ -251,13 +263,13 @@ class CorporaAnswer(_Answer):
         )
 
 
-class State(_Answer):
+class State(Answer):
     """That all is well."""
 
     status: Literal["ok"]
 
 
-class Failure(_Answer):
+class Failure(Answer):
     """What went wrong."""
 
     message: str
@@ -269,7 +281,7 @@ class Failure(_Answer):
     """What a program can tell it by."""
 
 
-class FailureAnswer(_Answer):
+class FailureAnswer(Answer):
     """Every failure looks like this."""
 
     error: Failure

@@ -3,6 +3,8 @@
 import streamlit as st
 
 from app.bootstrap import page_services
+from app.ui.classify import page as classify
+from app.ui.classify.contract import Backend as ClassifyBackend
 from app.ui.frame import calm_errors, translator
 from app.ui.search import page as search
 
@@ -17,8 +19,13 @@ def main() -> None:
         def search_page() -> None:
             search.render(services.search)
 
+        def classify_page() -> None:
+            classify.render(ClassifyBackend(services.classify, services.tasks, services.search.corpora))
+
+        # Without icons: a browser would fetch them from elsewhere, to show them in its tab.
         pages = [
-            st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
+            st.Page(search_page, title=t("nav.search"), url_path="search", default=True),
+            st.Page(classify_page, title=t("nav.classify"), url_path="classify"),
         ]
         st.navigation(pages, position="top").run()
 
