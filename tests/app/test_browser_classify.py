@@ -33,12 +33,12 @@ def test_a_file_of_examples_becomes_a_classifier_that_labels_another_file(browse
         assert visitor.overflow() <= 0
         with browser.new_context() as elsewhere:  # the address is enough to find it again
             again = elsewhere.new_page()
-            again.goto(page.url, timeout=60_000)
-            again.get_by_text("Logistic regression").wait_for(timeout=60_000)
+            again.goto(page.url, timeout=120_000)
+            again.get_by_text("Logistic regression").wait_for(timeout=120_000)
 
         visitor.click("3 Use", role="radio")
         visitor.settle(step="use")
-        page.get_by_label("Name").fill("topics")
+        page.get_by_role("textbox", name="Name").fill("topics")
         visitor.click("Save")
         visitor.settle(classifier="topics")
         page.locator("input[type=file]").set_input_files(
