@@ -11,6 +11,8 @@ from app.services.admin import AdminService
 from app.services.answering import Answering
 from app.services.audit import AuditLog
 from app.services.caretaker import Caretaker
+from app.services.classify.service import ClassifyService
+from app.services.classify.vectors import TextVectors
 from app.services.corpora import CorpusService
 from app.services.documents import DocumentService
 from app.services.encoders import Encoders
@@ -261,6 +263,12 @@ class Services:
             audit=self.audit,
         )
 
+    @cached_property
+    def classify(self) -> ClassifyService:
+        """Classification."""
+        vectors = TextVectors(self.encoders, self._vector_cache)
+        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels)
+
     def close(self) -> None:
         """Let go of files and connections that are open."""
         if "search" in self.__dict__:
@@ -303,7 +311,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search, made.sessions, made.notes, made.documents, made.admin, made.upkeep
+        _ = made.search, made.sessions, made.notes, made.documents, made.admin, made.upkeep, made.classify, made.tasks
         return made
 
 
@@ -316,7 +324,7 @@ def rest_backend() -> Services:
     """What the REST interface talks to: the same objects as the pages, of which it asks for these."""
     with _making:
         made = services()
-        _ = made.search, made.vectors, made.keys
+        _ = made.search, made.vectors, made.keys, made.classify
         return made
 
 

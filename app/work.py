@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping
 
 from app.bootstrap import Services
+from app.services.classify.chores import Chores
 from app.services.tasks import Work
 from indexer.task_tables import TaskRefused
 
 _KINDS: Mapping[str, Callable[[Services], Work]] = {
     "backup": lambda services: services.upkeep.carry_out_backup,
     "examination": lambda services: services.upkeep.carry_out_examination,
+    "classify.train": lambda services: Chores(services.classify).train,
+    "classify.predict": lambda services: Chores(services.classify).predict,
+    "classify.apply": lambda services: Chores(services.classify).apply,
 }
 
 

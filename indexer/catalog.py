@@ -208,6 +208,21 @@ class Catalog:
             found = list(session.scalars(select(DocumentRow.document_id).where(*mine).limit(limit + 1)))
         return frozenset(found) if len(found) <= limit else None
 
+    def leads(self, corpus: str, number: int, characters: int, limit: int | None = None) -> list[tuple[str, str, str]]:
+        """Id, title and beginning of documents of a generation, spread over the corpus by their ids.
+
+        Args:
+            corpus: Its name.
+            number: The generation.
+            characters: How much of each text.
+            limit: How many documents; None for all.
+        """
+        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+        query = select(DocumentRow.document_id, DocumentRow.title, func.substr(DocumentRow.text, 1, characters))
+        with self.database.reading() as session:
+            found = session.execute(query.where(mine).order_by(DocumentRow.document_id).limit(limit))
+            return [(id, title, text) for id, title, text in found]
+
     def facet(self, corpus: str, number: int, field: str, only: Mapping[str, Collection[str]]) -> list[tuple[str, int]]:
         """Documents of a generation per value of ``file_type`` or ``language``, most frequent first."""
         columns = {"file_type": DocumentRow.file_type, "language": DocumentRow.language}

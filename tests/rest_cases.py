@@ -23,11 +23,12 @@ def connect(application, address="127.0.0.1", host="localhost", **headers):
     return httpx2.AsyncClient(transport=transport, base_url=f"http://{host}", headers=headers)
 
 
-def stand_in(encode=None, search=None, load=lambda: None, corpora=list):
+def stand_in(encode=None, search=None, load=lambda: None, corpora=list, classify=None):
     """A backend without keys whose parts do what the test says."""
     return SimpleNamespace(
         search=SimpleNamespace(search=search, corpora=corpora),
         vectors=SimpleNamespace(encode=encode, load=load),
+        classify=SimpleNamespace(classify=classify),
         keys=SimpleNamespace(ring=lambda: KeyRing([])),
     )
 

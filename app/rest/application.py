@@ -13,7 +13,18 @@ from app.rest.middleware import Observed, WholeBody
 from app.rest.routes import Api
 from embedder.errors import AppError
 
-PATHS = frozenset({"/v1/embeddings", "/v1/search", "/v1/corpora", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+PATHS = frozenset(
+    {
+        "/v1/embeddings",
+        "/v1/search",
+        "/v1/classify",
+        "/v1/corpora",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    }
+)
 
 
 def is_rest(path: str) -> bool:
@@ -31,7 +42,7 @@ def create_application(backend: MakeBackend, limits: Limits) -> FastAPI:
     metrics = Metrics(PATHS)
     application = FastAPI(
         title="KaLM Retrieval",
-        summary="Vectors and semantic search for English and Chinese.",
+        summary="Vectors, semantic search and classification for English and Chinese.",
         version="1",
         # The pages that FastAPI would offer load their scripts from elsewhere.
         openapi_url=None,

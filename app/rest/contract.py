@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from app.services.classify.service import ClassifyAnswer, ClassifyRequest
 from app.services.corpora import CorpusInfo
 from app.services.keys import ApiKey, KeyRing
 from app.services.vectors import VectorAnswer, VectorRequest
@@ -33,6 +34,14 @@ class Vectors(Protocol):
         ...
 
 
+class Classify(Protocol):
+    """Classifiers that are kept, and labels described on the spot."""
+
+    def classify(self, request: ClassifyRequest, is_abandoned: Callable[[], bool]) -> ClassifyAnswer:
+        """Label texts; raises an AppError fit for the user."""
+        ...
+
+
 class Keys(Protocol):
     """Who may ask."""
 
@@ -56,6 +65,11 @@ class Backend(Protocol):
     @property
     def vectors(self) -> Vectors:
         """The model."""
+        ...
+
+    @property
+    def classify(self) -> Classify:
+        """Classification."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from app.rest.workers import Overloaded, TooSlow
+from app.services.classify.classifiers import ClassifierDamaged, ClassifierRefused, NoClassifier
 from app.services.encoders import WrongModel
 from app.services.vectors import NotServed
 from embedder.catalogue import UnknownModel, UnreachableModel
@@ -37,6 +38,9 @@ class TooMuch(AppError):
 
 _STATUSES: Mapping[type[AppError], tuple[int, str | None]] = {
     NotServed: (404, "model_not_found"),
+    NoClassifier: (404, "classifier_not_found"),
+    ClassifierRefused: (422, None),
+    ClassifierDamaged: (503, "unavailable"),
     CatalogAway: (503, "unavailable"),
     CatalogError: (404, "corpus_not_found"),
     NotBuilt: (409, "corpus_not_built"),

@@ -54,13 +54,15 @@ def _day(value: Any) -> Any:  # noqa: ANN401 - whatever came, judged here
 
 
 Name = Annotated[str, BeforeValidator(_name)]
+Whole = Annotated[str, BeforeValidator(_whole)]
+Texts = Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_texts)]
 FileType = Annotated[str, Field(pattern=r"^[a-z0-9]{1,16}$")]
 Day = Annotated[date, BeforeValidator(_day)]
 DocumentId = Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
-class _Body(BaseModel):
+class RequestBody(BaseModel):
     """What comes in: exactly these fields, of exactly these types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -77,13 +79,13 @@ class _Body(BaseModel):
         return value
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """What goes out."""
 
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
-class EmbeddingsBody(_Body):
+class EmbeddingsBody(RequestBody):
     """Texts to embed: OpenAI's fields, and three of our own."""
 
     model_config = ConfigDict(
@@ -100,7 +102,7 @@ class EmbeddingsBody(_Body):
         }
     )
 
-    input: Annotated[str | Annotated[list[str], Field(min_length=1)], BeforeValidator(_texts)]
+    input: Texts
     """One text, or several."""
     model: Annotated[Name, Field(max_length=256)] = SERVED
     """Name of the model that is served, or ``default`` for whichever it is; another is refused."""
@@ -123,18 +125,28 @@ class EmbeddingsBody(_Body):
         Raises:
             TooMuch: If there are too many texts, or one is too long.
         """
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        if len(texts) > limits.texts:
-            raise TooMuch(f"These are {len(texts):,} texts; send at most {limits.texts:,} at once.")
-        longest = max(map(len, texts))
-        if longest > limits.characters:
-            raise TooMuch(
-                f"The longest of these texts has {longest:,} characters; send at most {limits.characters:,} of each."
-            )
+        texts = bounded(self.input, limits)
         return VectorRequest(texts, self.model, self.dimensions, self.side, self.task, self.instruction)
 
 
-class Embedding(_Answer):
+def bounded(given: str | list[str], limits: Limits) -> list[str]:
+    """One text or several as a list.
+
+    Raises:
+        TooMuch: If there are too many, or one is too long.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if len(texts) > limits.texts:
+        raise TooMuch(f"These are {len(texts):,} texts; send at most {limits.texts:,} at once.")
+    longest = max(map(len, texts))
+    if longest > limits.characters:
+        raise TooMuch(
+            f"The longest of these texts has {longest:,} characters; send at most {limits.characters:,} of each."
+        )
+    return texts
+
+
+class Embedding(Answer):
     """The vector of one text."""
 
     object: Literal["embedding"]
@@ -144,7 +156,7 @@ class Embedding(_Answer):
     """A vector of length 1, as numbers or in base64."""
 
 
-class Usage(_Answer):
+class Usage(Answer):
     """What it took."""
 
     prompt_tokens: int
@@ -152,7 +164,7 @@ class Usage(_Answer):
     total_tokens: int
 
 
-class EmbeddingsAnswer(_Answer):
+class EmbeddingsAnswer(Answer):
     """Vectors in the order of the texts."""
 
     object: Literal["list"]
@@ -161,7 +173,7 @@ class EmbeddingsAnswer(_Answer):
     usage: Usage
 
 
-class LabelBody(_Body):
+class LabelBody(RequestBody):
     """A label of a set that a map or a classifier made."""
 
     set: Annotated[Name, Field(min_length=1, max_length=200)]
@@ -169,7 +181,7 @@ class LabelBody(_Body):
     label: Annotated[Name, Field(max_length=200)]
 
 
-class SearchBody(_Body):
+class SearchBody(RequestBody):
     """A question to a corpus."""
 
     model_config = ConfigDict(
@@ -241,7 +253,7 @@ class SearchBody(_Body):
         )
 
 
-class SearchAnswer(_Answer):
+class SearchAnswer(Answer):
     """One page of results, the best passage of each document, best first."""
 
     results: list[SearchResult]
@@ -262,7 +274,7 @@ class SearchAnswer(_Answer):
         return cls.model_validate(page)
 
 
-class CorpusAnswer(_Answer):
+class CorpusAnswer(Answer):
     """One corpus."""
 
     name: str
@@ -280,7 +292,7 @@ class CorpusAnswer(_Answer):
     """False before the first build."""
 
 
-class CorporaAnswer(_Answer):
+class CorporaAnswer(Answer):
     """Every corpus by name."""
 
     corpora: list[CorpusAnswer]
@@ -304,13 +316,13 @@ class CorporaAnswer(_Answer):
         )
 
 
-class State(_Answer):
+class State(Answer):
     """That all is well."""
 
     status: Literal["ok"]
 
 
-class Failure(_Answer):
+class Failure(Answer):
     """What went wrong."""
 
     message: str
@@ -322,7 +334,7 @@ class Failure(_Answer):
     """What a program can tell it by."""
 
 
-class FailureAnswer(_Answer):
+class FailureAnswer(Answer):
     """Every failure looks like this."""
 
     error: Failure

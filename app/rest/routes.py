@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse, Response
 
+from app.rest.classify_models import ClassificationsAnswer, ClassifyBody, rendered
 from app.rest.contract import Backend, MakeBackend
 from app.rest.errors import Unavailable
 from app.rest.limits import Limits
@@ -33,9 +34,9 @@ _REASONS = {
     400: "The body cannot be read.",
     401: "A key is needed, or this one is not valid.",
     403: "The key's role is not enough.",
-    404: "There is no such model or corpus.",
+    404: "There is no such model, corpus or classifier.",
     408: "The body came too slowly.",
-    409: "The corpus has no index yet, or needs a new one.",
+    409: "The corpus has no index yet, or it or the classifier was made with another model.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The body is not what this document says, or too much.",
@@ -77,6 +78,13 @@ class Api:
         locked.add_api_route(
             "/v1/search", self.search, methods=["POST"], response_model=SearchAnswer, responses=_POSTED | _failures(409)
         )
+        locked.add_api_route(
+            "/v1/classify",
+            self.classify,
+            methods=["POST"],
+            response_model=ClassificationsAnswer,
+            responses=_POSTED | _failures(409),
+        )
         locked.add_api_route("/v1/corpora", self.corpora, response_model=CorporaAnswer, responses=_WORKED)
         plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}, "description": "All counts."}}
         locked.add_api_route(
@@ -104,6 +112,15 @@ class Api:
         """One page of results from a corpus: the best passage of each document, best first."""
         request = body.request()
         return SearchAnswer.of(await self._done(lambda backend, _: backend.search.search(request)))
+
+    async def classify(self, body: Annotated[ClassifyBody, Body()]) -> Response:
+        """Labels for texts, by a classifier that was saved or by labels described on the spot."""
+        request = body.request(self._limits)
+
+        def work(backend: Backend, is_abandoned: Callable[[], bool]) -> bytes:
+            return rendered(backend.classify.classify(request, is_abandoned))
+
+        return Response(await self._done(work), media_type="application/json")
 
     async def corpora(self) -> CorporaAnswer:
         """What can be searched."""

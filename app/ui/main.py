@@ -12,6 +12,8 @@ from app.services.sessions import NotSignedIn
 from app.settings import Access
 from app.ui.admin import page as admin
 from app.ui.ask import page as ask
+from app.ui.classify import page as classify
+from app.ui.classify.contract import Backend as ClassifyBackend
 from app.ui.document import links
 from app.ui.document import page as document
 from app.ui.frame import admit, begin, calm_errors, translator, visitor
@@ -47,6 +49,8 @@ def _pages(services: Services, t: Translator) -> list[StreamlitPage]:
         page("search", lambda: search.render(services.search, services.notes), default=True),
         page(links.PATH, lambda: document.render(services.documents), visibility="hidden"),
     ]
+    classifying = ClassifyBackend(services.classify, services.tasks, services.search.corpora)
+    pages.append(page("classify", lambda: classify.render(classifying)))
     if (answering := services.answering) is not None:
         pages.append(page("ask", lambda: ask.render(answering)))
     if visitor().role.covers(Role.EDITOR):

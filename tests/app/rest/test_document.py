@@ -34,13 +34,16 @@ async def test_it_describes_every_route_and_every_field(client):
         for operation in methods.values():
             assert operation["description"]
             assert bool(operation.get("security")) == (path not in ("/healthz", "/readyz"))
-    for name in ("EmbeddingsBody", "SearchBody"):
+    for name in ("EmbeddingsBody", "SearchBody", "ClassifyBody"):
         schema = described["components"]["schemas"][name]
         assert schema["additionalProperties"] is False
         assert schema["examples"]
 
 
-@pytest.mark.parametrize(("path", "name"), [("/v1/embeddings", "EmbeddingsBody"), ("/v1/search", "SearchBody")])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/v1/embeddings", "EmbeddingsBody"), ("/v1/search", "SearchBody"), ("/v1/classify", "ClassifyBody")],
+)
 async def test_its_examples_run(client, path, name):
     for example in (await document(client))["components"]["schemas"][name]["examples"]:
         answer = await client.post(path, json=example)
@@ -50,7 +53,12 @@ async def test_its_examples_run(client, path, name):
 def test_schemathesis_finds_it_true(installation, locked):
     header = {"Authorization": f"Bearer {locked.keys.add('schemathesis', Role.ADMIN)}"}
     config = schemathesis.Config.from_dict(CONFIG | {"headers": header})
-    backend = SimpleNamespace(search=installation.search, vectors=installation.vectors, keys=locked.keys)
+    backend = SimpleNamespace(
+        search=installation.search,
+        vectors=installation.vectors,
+        classify=installation.classify,
+        keys=locked.keys,
+    )
     application = create_application(lambda: backend, LIMITS)
     schema = schemathesis.openapi.from_asgi("/openapi.json", application, config=config, headers=header)
     cases, found = 0, []

@@ -8,7 +8,7 @@ from rest_cases import refusal
 
 from app.rest.models import SearchBody
 
-PATHS = ["/v1/embeddings", "/v1/search"]
+PATHS = ["/v1/embeddings", "/v1/search", "/v1/classify"]
 
 BODIES = {
     "nothing": b"",

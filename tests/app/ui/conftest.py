@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.services.access import OWNER
 from indexer.search import Example, FacetCount, Facets, SearchPage, SearchRequest, SearchResult, Span
 
 NASTY = "<script>alert(1)</script> **bold** $x^2$ [a](http://b) :smile: &amp; \u202eexe"

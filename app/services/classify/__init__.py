@@ -1,0 +1,1 @@
+"""Classifiers over frozen vectors: described or learnt, judged honestly, kept, and applied."""
