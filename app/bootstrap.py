@@ -3,12 +3,14 @@
 import threading
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.services.corpora import CorpusService
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
 from app.services.searching import SearchService
+from app.services.tasks import Tasks
 from app.services.vectors import VectorService
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
@@ -20,11 +22,16 @@ from indexer.engines import Engines
 from indexer.gate import Gate
 from indexer.jobs import Jobs
 from indexer.key_tables import KeyTable
+from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
 from indexer.search import Searcher
 from indexer.store import VectorEngine
+from indexer.task_tables import TaskTable
 from indexer.versions import Versions
+
+if TYPE_CHECKING:
+    from app.services.maps.service import MapService
 
 
 class Services:
@@ -117,6 +124,29 @@ class Services:
     def keys(self) -> KeyService:
         """Keys of the REST interface."""
         return KeyService(KeyTable(self.catalog.database))
+
+    @cached_property
+    def labels(self) -> LabelTable:
+        """What maps and classifiers say of documents and passages."""
+        return LabelTable(self.catalog.database)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Long work that the pages ask for."""
+        return Tasks(TaskTable(self.catalog.database), self.task_folder)
+
+    @cached_property
+    def maps(self) -> "MapService":
+        """Maps."""
+        from app.services.maps.service import MapService  # scikit-learn takes a second to load
+
+        folder = self.settings.data_dir / "maps"
+        return MapService(self.catalog, self.engine, self.corpora, self.labels, self.tasks, folder)
+
+    @property
+    def task_folder(self) -> Path:
+        """Locks and logs of long work."""
+        return self.settings.data_dir / "tasks"
 
     def close(self) -> None:
         """Let go of files and connections that are open."""

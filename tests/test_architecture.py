@@ -29,6 +29,7 @@ FENCES = {
         "indexer/jobs.py",
         "indexer/job_tables.py",
         "indexer/leases.py",
+        "indexer/task_tables.py",
         "indexer/migrations/",
     ),
     "alembic": ("indexer/tables.py", "indexer/migrations/"),

@@ -6,7 +6,23 @@ import sys
 import typer
 
 from app.bootstrap import close_services
-from app.cli import backup, bench, corpus, doctor, embed, index, jobs, key, mine, models, search, serve, train, worker
+from app.cli import (
+    backup,
+    bench,
+    corpus,
+    doctor,
+    embed,
+    index,
+    jobs,
+    key,
+    mine,
+    models,
+    search,
+    serve,
+    task,
+    train,
+    worker,
+)
 from app.cli.output import errors
 from embedder.errors import AppError
 
@@ -23,6 +39,7 @@ application.add_typer(jobs.commands, name="jobs")
 application.add_typer(key.commands, name="key")
 application.add_typer(train.commands, name="train")
 application.add_typer(bench.commands, name="bench")
+application.add_typer(task.commands, name="task", hidden=True)
 application.command()(search.search)
 application.command()(embed.embed)
 application.command()(mine.mine)

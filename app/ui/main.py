@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.bootstrap import page_services
 from app.ui.frame import calm_errors, translator
+from app.ui.map import page as map_
 from app.ui.search import page as search
 
 
@@ -17,8 +18,12 @@ def main() -> None:
         def search_page() -> None:
             search.render(services.search)
 
+        def map_page() -> None:
+            map_.render(services.maps)
+
         pages = [
             st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
+            st.Page(map_page, title=t("nav.map"), icon=":material/scatter_plot:", url_path="map"),
         ]
         st.navigation(pages, position="top").run()
 
