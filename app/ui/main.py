@@ -23,7 +23,7 @@ def main() -> None:
 
         pages = [
             st.Page(search_page, title=t("nav.search"), icon=":material/search:", url_path="search", default=True),
-            st.Page(map_page, title=t("nav.map"), icon=":material/scatter_plot:", url_path="map"),
+            st.Page(map_page, title=t("nav.map"), url_path="map"),
         ]
         st.navigation(pages, position="top").run()
 

@@ -1,7 +1,6 @@
 """Vectors onto a plane: t-SNE with FFT-accelerated forces (Linderman et al. 2019), from a PCA to begin with.
 
-t-SNE with a little exaggeration kept to the end looks like UMAP (Böhm, Berens and Kobak 2022). It was chosen over
-umap-learn because openTSNE needs no compiler at run time (numba and LLVM are 200 MB), and over scikit-learn's t-SNE
+openTSNE was chosen over umap-learn because openTSNE needs no compiler at run time (numba and LLVM are 200 MB), and over scikit-learn's t-SNE
 because its cost grows with the number of points alone. Everything runs in one thread: sums are then made in one order,
 and the same input has the same layout on any number of cores, while searches have the others.
 """
@@ -18,7 +17,7 @@ _WIDTH = 50
 """Dimensions in which neighbours are looked for and clusters made."""
 
 _NEIGHBOURS = 15
-_EARLY, _LATE = (125, 12.0), (250, 1.5)
+_EARLY, _LATE = (125, 12.0), (250, 1.0)
 """Iterations and exaggeration of the two phases."""
 
 _FEWEST = 5

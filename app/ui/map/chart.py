@@ -38,7 +38,7 @@ def drawn(count: int) -> NDArray[np.int64]:
 
 
 def figure(points: Points, labels: Labels, clusters: Sequence[ClusterInfo], looked_at: int, t: Translator) -> go.Figure:
-    """The map: one trace for each cluster, with its number and its first word in its middle.
+    """The map: one trace for each cluster, with its number and its first word above its middle.
 
     Args:
         points: All of them.
@@ -95,6 +95,7 @@ def _name_islands(shown: go.Figure, places: Floats, labels: Labels, clusters: Se
             y=y,
             text=f"<b>{each.number + 1}</b> {plain(word)}",
             showarrow=False,
+            yshift=20,
             bgcolor="rgba(128,128,128,0.18)",
             borderpad=2,
             font={"size": 12},

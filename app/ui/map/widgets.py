@@ -11,7 +11,7 @@ from app.ui.frame import visitor
 from app.ui.i18n import Translator
 from app.ui.map.contract import MapBackend
 from app.ui.map.state import MapState
-from app.ui.markup import as_label, notice
+from app.ui.markup import as_label, notice, plain
 from app.ui.search.contract import CorpusInfo
 from indexer.label_tables import Unit
 from indexer.task_tables import Task, TaskState
@@ -165,7 +165,7 @@ def threshold(backend: MapBackend, run: Run, t: Translator) -> float:
 def delete(backend: MapBackend, run: Run, t: Translator) -> None:
     """A button behind a question."""
     with st.popover(t("map.delete")):
-        st.write(t("map.delete.text"))
+        st.html(f'<p class="kalm-hint">{plain(t("map.delete.text"))}</p>')
         if st.button(t("map.delete.do"), key="delete", type="primary"):
             backend.drop(visitor(), run)
             change(run="")

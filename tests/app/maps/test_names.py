@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.services.maps.clusters import Clustering
@@ -74,6 +74,7 @@ def test_a_cluster_of_both_languages_has_words_of_both_in_its_name():
 
 
 @given(st.lists(st.lists(st.text(max_size=30), min_size=1, max_size=4), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_every_cluster_has_a_name_of_its_own(groups):
     names = [naming.name for naming in named(groups)]
     assert all(names)

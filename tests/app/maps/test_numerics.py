@@ -133,6 +133,7 @@ _named = st.dictionaries(st.text(max_size=3), st.sampled_from("abc"), max_size=1
 
 
 @given(first=_named, second=_named)
+@settings(deadline=None)
 def test_a_comparison_counts_what_both_have(first, second):
     found = compare(first, second)
     assert found.shared == len(first.keys() & second.keys())
@@ -141,6 +142,7 @@ def test_a_comparison_counts_what_both_have(first, second):
 
 
 @given(_named, st.permutations("abc"))
+@settings(deadline=None)
 def test_other_names_for_the_same_clusters_move_nothing(first, names):
     found = compare(first, {item: dict(zip("abc", names, strict=True))[value] for item, value in first.items()})
     assert found.moved == {}

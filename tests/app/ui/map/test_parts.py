@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -18,12 +18,14 @@ _places = st.lists(st.tuples(st.floats(-1, 1, width=32), st.floats(-1, 1, width=
 
 
 @given(_texts, _texts, st.integers(0, 99_999), _texts, st.sampled_from(["", "en", "zh"]))
+@settings(deadline=None)
 def test_a_state_comes_back_from_the_address(corpus, run, cluster, task, language):
     state = MapState(corpus=corpus, run=run, cluster=cluster, task=task, interface=language)
     assert MapState.from_params(state.to_params()) == state
 
 
 @given(st.dictionaries(st.sampled_from(["corpus", "run", "cluster", "against", "task", "lang"]), st.text(max_size=12)))
+@settings(deadline=None)
 def test_any_address_is_some_state(params):
     state = MapState.from_params(params)
     assert MapState.from_params(state.to_params()) == state
@@ -42,6 +44,7 @@ def test_a_link_to_a_search_says_which_label():
 
 
 @given(_places)
+@settings(deadline=None)
 def test_a_box_and_the_line_around_it_hold_the_same(places):
     found = np.asarray(places, np.float32).reshape(-1, 2)
     box = chart.selected({"box": [{"x": [0.51, -0.49], "y": [-0.71, 0.31]}]}, found)
@@ -87,6 +90,7 @@ def test_marks_of_neighbours_differ_in_colour_or_symbol():
         st.text(alphabet=st.characters(exclude_characters="\x00\r", exclude_categories=["Cs"]), max_size=9), max_size=5
     )
 )
+@settings(deadline=None)
 def test_a_csv_comes_back_and_holds_no_formula(texts):
     table = pa.table({"id": pa.array(range(len(texts)), pa.int64()), "text": pa.array(texts, pa.string())})
     rows = list(csv.reader(io.StringIO(tables.as_csv(table).decode("utf-8-sig"), newline="")))
