@@ -1,8 +1,8 @@
 """Vectors onto a plane: t-SNE with FFT-accelerated forces (Linderman et al. 2019), from a PCA to begin with.
 
-openTSNE was chosen over umap-learn because openTSNE needs no compiler at run time (numba and LLVM are 200 MB), and over scikit-learn's t-SNE
-because its cost grows with the number of points alone. Everything runs in one thread: sums are then made in one order,
-and the same input has the same layout on any number of cores, while searches have the others.
+openTSNE was chosen over umap-learn because it needs no compiler at run time (numba and LLVM are 200 MB), and over
+scikit-learn's t-SNE because its cost grows with the number of points alone. Everything runs in one thread: sums are
+then made in one order, and the same input has the same layout on any number of cores, while searches have the others.
 """
 
 import numpy as np

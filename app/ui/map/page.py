@@ -1,6 +1,7 @@
 """The map page: what is shown when. Controls are in ``widgets``, the figure in ``chart``, HTML in ``tables``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def render(backend: MapBackend) -> None:
         corpus = next((each for each in corpora if each.name == state.corpus), corpora[0])
         with slot:
             widgets.corpus_picker(corpora, corpus, t)
-        _corpus(backend, state.changed(corpus=corpus.name) if not state.corpus else state, corpus, t)
+        _corpus(backend, replace(state, corpus=corpus.name), corpus, t)
 
 
 def _corpus(backend: MapBackend, state: MapState, corpus: CorpusInfo, t: Translator) -> None:

@@ -67,6 +67,7 @@ def test_a_line_may_be_hollow():
         st.dictionaries(st.just("customdata"), st.one_of(st.integers(-5, 9), st.text(), st.lists(st.integers(-5, 9))))
     )
 )
+@settings(deadline=None)
 def test_clicked_points_are_those_that_exist(points):
     found = chart.selected({"points": points}, np.zeros((4, 2), np.float32))
     assert set(found.tolist()) <= set(range(4))
