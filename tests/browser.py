@@ -1,6 +1,5 @@
 """A person at a browser window."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -61,12 +60,6 @@ class Visitor:
         return self.page.evaluate(f"Math.max(...({script})().map(box => box.scrollWidth - box.clientWidth))")
 
 
-def _is_complaint(said):
-    """Whether a message is an error. On a page below the root Streamlit asks for its server there first, in vain."""
-    is_probe = re.search(r"/[a-z]+/_stcore/", said.location.get("url", ""))
-    return said.type == "error" and not is_probe
-
-
 @contextmanager
 def open_window(browser, url, **options) -> Iterator[Visitor]:
     """Open a window; in the end it must have asked nobody but this machine, and found nothing to complain about."""
@@ -77,7 +70,7 @@ def open_window(browser, url, **options) -> Iterator[Visitor]:
         page.on("request", lambda request: requests.append(request.url))
         page.on("websocket", lambda socket: requests.append(socket.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if _is_complaint(said) else None)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         yield Visitor(page, url)
     assert complaints == []
     assert {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))} == {"localhost"}

@@ -21,9 +21,7 @@ from conftest import skip_or_fail
 KALM = Path(sys.executable).with_name("kalm")
 SAMPLES = Path(__file__).parents[2] / "samples"
 CHROMIUM = Path("/usr/bin/chromium")
-# Maps are drawn by WebGL, here without a graphics card.
-_WEBGL = "--use-angle=swiftshader --enable-unsafe-swiftshader"
-_FLAGS = f"--no-sandbox {_WEBGL} --disable-background-networking --disable-component-update --disable-sync"
+_FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 _START_SECONDS = 60
 
 
