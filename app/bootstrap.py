@@ -55,6 +55,7 @@ from indexer.task_tables import TaskTable
 from indexer.versions import Versions
 
 if TYPE_CHECKING:
+    from app.services.maps.service import MapService
     from indexer.server_store import ServerEngine
 
 
@@ -262,6 +263,14 @@ class Services:
             chosen=self.settings,
             audit=self.audit,
         )
+
+    @cached_property
+    def maps(self) -> "MapService":
+        """Maps."""
+        from app.services.maps.service import MapService  # scikit-learn takes a second to load
+
+        folder = self.settings.data_dir / "maps"
+        return MapService(self.catalog, self.engine, self.corpora, self.labels, self.tasks, folder)
 
     @cached_property
     def classify(self) -> ClassifyService:

@@ -8,6 +8,7 @@ from app.services.tasks import Work
 from indexer.task_tables import TaskRefused
 
 _KINDS: Mapping[str, Callable[[Services], Work]] = {
+    "map": lambda services: services.maps.carry_out,
     "backup": lambda services: services.upkeep.carry_out_backup,
     "examination": lambda services: services.upkeep.carry_out_examination,
     "classify.train": lambda services: Chores(services.classify).train,

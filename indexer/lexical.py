@@ -198,6 +198,11 @@ def folded_text(text: str) -> str:
     return " ".join(_normalised(_normalised(text).casefold()).split())
 
 
+def is_stop_word(word: str) -> bool:
+    """Whether an English word is one of those that questions leave out."""
+    return word.casefold() in _STOP_WORDS
+
+
 def _query_terms(text: str) -> list[_QueryTerm]:
     """The terms of a question, stop words only if there is nothing else."""
     text = _normalised(text)

@@ -18,6 +18,7 @@ from app.ui.document import links
 from app.ui.document import page as document
 from app.ui.frame import admit, begin, calm_errors, translator, visitor
 from app.ui.i18n import Translator
+from app.ui.map import page as map_
 from app.ui.markup import notice, plain
 from app.ui.search import page as search
 from app.ui.signin import oidc
@@ -50,6 +51,7 @@ def _pages(services: Services, t: Translator) -> list[StreamlitPage]:
         page(links.PATH, lambda: document.render(services.documents), visibility="hidden"),
     ]
     classifying = ClassifyBackend(services.classify, services.tasks, services.search.corpora)
+    pages.append(page("map", lambda: map_.render(services.maps)))
     pages.append(page("classify", lambda: classify.render(classifying)))
     if (answering := services.answering) is not None:
         pages.append(page("ask", lambda: ask.render(answering)))

@@ -1,0 +1,1 @@
+"""The map page: what a corpus holds, as islands on a plane."""
