@@ -17,6 +17,7 @@ from embedder.errors import AppError
 from embedder.prompts import UnknownTask
 from embedder.protocol import InvalidInput
 from indexer.generations import NotBuilt
+from indexer.label_tables import LabelsRefused
 from indexer.search import SearchRefused
 from indexer.store import StoreError
 from indexer.tables import CatalogAway, CatalogError
@@ -48,6 +49,7 @@ _STATUSES: Mapping[type[AppError], tuple[int, str | None]] = {
     InvalidInput: (422, None),
     UnknownTask: (422, "unknown_task"),
     SearchRefused: (422, None),
+    LabelsRefused: (404, "labels_not_found"),
     TooMuch: (422, "too_much"),
     Overloaded: (429, "too_many_requests"),
     UnknownModel: (503, "unavailable"),

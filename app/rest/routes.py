@@ -34,7 +34,7 @@ _REASONS = {
     400: "The body cannot be read.",
     401: "A key is needed, or this one is not valid.",
     403: "The key's role is not enough.",
-    404: "There is no such model, corpus or classifier.",
+    404: "There is no such model, corpus, classifier or set of labels.",
     408: "The body came too slowly.",
     409: "The corpus has no index yet, or it or the classifier was made with another model.",
     413: "The body is too large.",
