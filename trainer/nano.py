@@ -124,6 +124,9 @@ _TAUGHT_AS_ALIKE = {
 }
 """The same, both sides with the instruction of semantic similarity."""
 
+_CHINESE_SHARE, _ENGLISH_SHARE = 1.6, 0.5
+"""How much more, and less, often the tables of the third stage are visited than their weights say."""
+
 
 def weak_pairs() -> tuple[Source, ...]:
     """The sources of the first stage."""
@@ -143,7 +146,13 @@ def taught_rows() -> tuple[Source, ...]:
     )
     # Reranking has the instruction of retrieval; being named, it goes before what the tables say of themselves.
     again = tuple(source.model_copy(update={"task": "Reranking"}) for source in _sources(_TAUGHT, "pretrain/"))
-    return _sources(_LABELLED, "finetune/") + again + alike
+    return tuple(map(_leaning, _sources(_LABELLED, "finetune/") + again + alike))
+
+
+def _leaning(source: Source) -> Source:
+    """A source as often as it was found to be needed: the student starts from a decoder that knows English better."""
+    share = _CHINESE_SHARE if "_zh" in source.name else _ENGLISH_SHARE
+    return source.model_copy(update={"weight": source.weight * share})
 
 
 def _sources(weights: Mapping[str, float], folder: str = "") -> tuple[Source, ...]:

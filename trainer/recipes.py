@@ -163,14 +163,14 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
     Base and data are named with ``--base`` (a folder or a GGUF file of it) and ``--data``. The numbers are those of a
     run of an hour and a half on two cores.
     """
-    dims = (640, 320, 160, 80)
+    dims = (640, 320, 160, 128, 80, 64)
     pretrain = StageConfig(
         name="pretrain",
         base=BackboneConfig(path=places.base or "google/gemma-3-270m", layers=tuple(range(6)), vocabulary=48_000),
         data=DataConfig(
             root=_below(places.data, "pretrain"), sources=weak_pairs(), max_query_tokens=48, max_document_tokens=96
         ),
-        loss=LossConfig(temperature=0.05, dims=dims, weights=_WEIGHTS[:4]),
+        loss=LossConfig(temperature=0.05, dims=dims, weights=(1.0, 0.4, 0.4, 0.5, 0.2, 0.2)),
         optimizer=OptimizerConfig(learning_rate=5e-4, freeze_embeddings=True),
         runtime=RuntimeConfig(graph_tokens=24_576),
         batch_size=128,
