@@ -1,11 +1,13 @@
 """Search as tools for language models, over the Model Context Protocol (its official SDK)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
@@ -18,10 +20,6 @@ from indexer.search import Mode, SearchRequest, SearchResult
 
 MAX_RESULTS = 50
 _READS_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-
-
-class FetchRefused(AppError):
-    """An id that is none, or whose document is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +74,19 @@ def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
         limit: Annotated[int, Field(ge=1, le=MAX_RESULTS, description="How many results.")] = 10,
     ) -> dict[str, Any]:
         """Find the passages that answer a question, best first, one a document."""
-        name = corpus or _first(library)
-        page = library.searching.search(SearchRequest(name, query, mode=Mode.HYBRID, page_size=limit))
+        with _told():
+            name = corpus or _first(library)
+            page = library.searching.search(SearchRequest(name, query, mode=Mode.HYBRID, page_size=limit))
         return {"results": [_result(name, one, page_url) for one in page.results]}
 
     @server.tool(title="Fetch a document", annotations=_READS_ONLY)
     def fetch(id: Annotated[str, Field(description="The id of a result of search.")]) -> dict[str, Any]:
         """The whole text of a document, with where it is from."""
         corpus, _, document_id = id.rpartition("/")
-        document = library.document(corpus, document_id) if corpus else None
+        with _told():
+            document = library.document(corpus, document_id) if corpus else None
         if document is None:
-            raise FetchRefused(f"There is no document {id!r}, or no longer; take an id from the results of search.")
+            raise ToolError(f"There is no document {id!r}, or no longer; take an id from the results of search.")
         return {
             "id": id,
             "title": document.title,
@@ -99,10 +99,19 @@ def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
     return server
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Pass on errors that are fit for a user; of all others the protocol says only that there was one."""
+    try:
+        yield
+    except AppError as error:
+        raise ToolError(str(error)) from error
+
+
 def _first(library: Library) -> str:
     for corpus in library.corpora():
         return corpus.name
-    raise FetchRefused("There is no collection to search yet; kalm index build makes one.")
+    raise ToolError("There is no collection to search yet; kalm index build makes one.")
 
 
 def _result(corpus: str, result: SearchResult, page_url: str) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ def mcp(
     try:
         from app.agents import Library, create_server
     except ModuleNotFoundError as error:
-        if error.name != "mcp":
+        if not (error.name or "").startswith("mcp"):
             raise
         raise NotInstalled("The protocol's SDK is not installed; install kalm-retrieval[mcp].") from error
     made = services()

@@ -73,6 +73,7 @@ class CommandLine:
         services.cache_clear()
         with (
             mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.dict("app.settings._kept_flags", clear=True),
             mock.patch.object(os, "nice"),  # there is no way back up, and other tests follow in this process
             mock.patch.object(sys, "argv", words),
             mock.patch.object(sys, "excepthook", sys.excepthook),

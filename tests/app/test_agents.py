@@ -59,7 +59,7 @@ async def test_an_agent_lists_searches_and_fetches(library):
 
 
 def test_without_the_sdk_there_is_one_sentence(cli, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mcp", None)
+    monkeypatch.setitem(sys.modules, "mcp.server", None)
     monkeypatch.delitem(sys.modules, "app.agents", raising=False)
     assert "install kalm-retrieval[mcp]" in cli("mcp").refusal
     assert issubclass(NotInstalled, Exception)

@@ -40,7 +40,9 @@ def commands(command=None, path=()):
     """Every command with its path, as the help sees them."""
     command = command or typer.main.get_command(application)
     if isinstance(command, click.Group) or hasattr(command, "commands"):
-        return [found for name, sub in command.commands.items() for found in commands(sub, (*path, name))]
+        return [
+            found for name, sub in command.commands.items() if not sub.hidden for found in commands(sub, (*path, name))
+        ]
     return [path]
 
 

@@ -98,7 +98,7 @@ def test_labels_of_documents_and_of_passages_filter_and_are_counted(shelf):
 
 
 def test_filters_look_at_what_they_cannot_name(shelf, monkeypatch):
-    monkeypatch.setattr("indexer.conditions.MOST_NAMED", 1)
+    monkeypatch.setattr("indexer.filters.MOST_NAMED", 1)
     assert uris(ask(shelf, "wax honey", folders=frozenset({"poems/song"}))) == {f"poems/song/{n}.md" for n in range(3)}
     table, known = LabelTable(shelf.catalog.database), ids(shelf)
     labels = [Label(known[f"poems/song/{n}.md"], "moon") for n in range(3)]
