@@ -104,7 +104,7 @@ def test_an_analyst_asks_why_and_for_more_like_it_and_saves_the_list(visit, tmp_
 
         visitor.click("Export")
         with visitor.page.expect_download() as saved:
-            visitor.click("Save")
+            visitor.page.get_by_role("button", name="Save", exact=True).click()
         saved.value.save_as(tmp_path / "saved.csv")
         assert saved.value.suggested_filename == "samples.csv"
         lines = (tmp_path / "saved.csv").read_text(encoding="utf-8-sig")

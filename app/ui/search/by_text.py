@@ -10,6 +10,8 @@ from embedder.errors import AppError
 from indexer.search import MAX_TEXT_CHARACTERS
 
 _KEPT, _NAME, _REFUSAL = "question_text", "question_name", "question_refusal"
+_ROUND = "question_round"
+"""How many texts were searched by: under another key the window is a new one, and so closed."""
 
 
 def current() -> tuple[str, str]:
@@ -25,7 +27,8 @@ def forget() -> None:
 
 def text_search(backend: SearchBackend, corpus: str, t: Translator) -> None:
     """A small window in which a text is pasted or a file chosen."""
-    with st.popover(t("text.open"), icon=":material/description:", type="tertiary"):
+    key = f"by_text_{st.session_state.get(_ROUND, 0)}"
+    with st.popover(t("text.open"), icon=":material/description:", type="tertiary", key=key):
         st.html(cards.hint(t("text.help"), t))
         st.text_area(t("text.label"), key="pasted", height=160, max_chars=MAX_TEXT_CHARACTERS, on_change=_pasted)
         st.file_uploader(
@@ -53,5 +56,6 @@ def _take(backend: SearchBackend, corpus: str, t: Translator) -> None:
         return
     forget()
     st.session_state[_KEPT] = text
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
     st.session_state[_NAME] = upload.name if upload else " ".join(pasted.split())
     widgets.change(query="", corpus=corpus)

@@ -24,7 +24,6 @@ _SHOWN_RECENT, _SHOWN_FREQUENT = 3, 6
 _LABEL_CHARACTERS = 48
 _PROBLEM = "notes_problem"
 _ASKED = "notes_asked"
-_NAMED = "notes_named"
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +131,12 @@ class Notebook:
         if mine is not None:
             _line(t("notes.saved.as", name=mine.name), t)
             return
-        key = "save_name"
-        if key not in st.session_state or st.session_state.get(_NAMED) != kept:  # another search, another name
-            st.session_state[_NAMED], st.session_state[key] = kept, state.query[:_LABEL_CHARACTERS]
-        st.text_input(t("notes.name"), max_chars=120, key=key)
+        key, itself = "save_name", state.query[:_LABEL_CHARACTERS]
+        st.text_input(t("notes.name"), max_chars=120, key=key, placeholder=itself)
 
         def save() -> None:
-            name = st.session_state[key]
+            name = (st.session_state[key] or "").strip() or itself
+            st.session_state[key] = ""
             _calmly(lambda: notes.save(self._person, name, request, kept))
 
         st.button(t("notes.save"), key="save_search", icon=":material/bookmark_add:", on_click=save)
