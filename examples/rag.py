@@ -68,10 +68,10 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=4)
     wanted = parser.parse_args()
 
-    from indexer.langchain import KaLMRetriever
     from langchain.chat_models import init_chat_model
 
     from app.bootstrap import services
+    from indexer.langchain import KaLMRetriever
 
     retriever = KaLMRetriever(search=services().search, corpus=wanted.corpus, k=wanted.sources, parents="neighbours")
     given = answer(wanted.question, retriever, init_chat_model(wanted.model))
