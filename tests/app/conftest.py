@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 KALM = Path(sys.executable).with_name("kalm")
 SAMPLES = Path(__file__).parents[2] / "samples"
 CHROMIUM = Path("/usr/bin/chromium")
-_FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+# Maps are drawn by WebGL, here without a graphics card.
+_WEBGL = "--use-angle=swiftshader --enable-unsafe-swiftshader"
+_FLAGS = f"--no-sandbox {_WEBGL} --disable-background-networking --disable-component-update --disable-sync"
 _START_SECONDS = 60
 
 
