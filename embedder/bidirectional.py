@@ -24,6 +24,7 @@ ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "
 """Model types that are bidirectional as they are."""
 
 _PROBE_TOKENS = 24
+_ROUNDED_AGREEMENT = 0.98
 _SEED = 20506
 
 
@@ -72,14 +73,33 @@ def check_forward(forward: Forward, backbone: PreTrainedModel, name: str) -> Non
     Raises:
         CanaryFailed: If it does not.
     """
-    probe = _random_ids(backbone, 16)
-    rows = [probe, probe[:9].flip(0), probe[5:]]
+    rows = _probe_rows(backbone)
     agreement = torch.cosine_similarity(_pooled(backbone, rows), forward([row.tolist() for row in rows]), dim=1)
     if not agreement.min() > 1 - (1e-4 if backbone.dtype == torch.float32 else 2e-2):
         raise CanaryFailed(
             f"{name} has another vector without padding than with it (agreement {agreement.min():.3f} of 1); use the "
             "transformers version of constraints.txt and report this."
         )
+
+
+def check_rounding(rounded: Forward, plain: Forward, backbone: PreTrainedModel, name: str) -> None:
+    """Prove that a pass whose products are rounded leaves vectors about where they were.
+
+    Raises:
+        CanaryFailed: If it does not.
+    """
+    rows = [row.tolist() for row in _probe_rows(backbone)]
+    agreement = torch.cosine_similarity(plain(rows), rounded(rows), dim=1)
+    if not agreement.min() > _ROUNDED_AGREEMENT:
+        raise CanaryFailed(
+            f"{name} has another vector in int8 than without rounding (agreement {agreement.min():.3f} of 1), so its "
+            "vectors would be wrong; use dtype bfloat16 or float32."
+        )
+
+
+def _probe_rows(backbone: PreTrainedModel) -> list[Tensor]:
+    probe = _random_ids(backbone, 16)
+    return [probe, probe[:9].flip(0), probe[5:]]
 
 
 def _check_padding(backbone: PreTrainedModel, probe: Tensor, name: str) -> None:

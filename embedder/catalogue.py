@@ -95,12 +95,14 @@ class Bundled:
         languages: What it reads (ISO 639-1).
         about: One line for lists.
         licence: What its terms are called.
+        holds_in_int8: Whether its scores were measured in 8-bit arithmetic, and lost at most half a point.
     """
 
     folder: Path
     languages: frozenset[str]
     about: str
     licence: str
+    holds_in_int8: bool = False
 
 
 BUNDLED: Mapping[str, Bundled] = {

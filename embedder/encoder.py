@@ -9,10 +9,10 @@ from typing import Self
 
 import numpy as np
 
-from embedder.bidirectional import CanaryFailed, check_attention, check_forward
+from embedder.bidirectional import CanaryFailed, check_attention, check_forward, check_rounding
 from embedder.catalogue import Location, Reference, locate
 from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
-from embedder.hardware import dtype_name, pick_device, pick_dtype
+from embedder.hardware import INT8, dtype_name, multiplies_in_bytes, pick_device, pick_dtype
 from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
@@ -51,6 +51,7 @@ class _Identity:
     dims: tuple[int, ...]
     fingerprint: str
     max_tokens: int
+    dtype: str
 
 
 class Embedder:
@@ -58,11 +59,7 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
-        forward: Forward = PaddedForward(model, tokenizer.pad_id)
-        if UnpaddedDecoder.supports(model.backbone, identity.max_tokens):
-            forward = UnpaddedDecoder(model.backbone)
-            check_forward(forward, model.backbone, identity.location.name)
-        self._turns = Turns(forward)
+        self._turns = Turns(_forward(model, tokenizer.pad_id, identity))
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens
@@ -88,8 +85,8 @@ class Embedder:
                 or of plain transformers files, or a hub id; None opens the default model.
             dim: Width of the vectors; one of the checkpoint's own Matryoshka widths.
             device: ``auto``, ``cpu``, ``cuda``.
-            dtype: ``auto`` takes bfloat16 where a short timing shows it to be faster; else ``float32`` or
-                ``bfloat16``.
+            dtype: ``auto`` takes bfloat16, and int8 for a model whose scores hold in it, where a short timing shows
+                it to be faster; else ``float32``, ``bfloat16`` or ``int8``.
             max_tokens: Longest input, prompt included; the default is 512 or less if the model has less.
             batch_tokens: Tokens of a forward pass, padding included.
 
@@ -103,10 +100,15 @@ class Embedder:
         """
         location = locate(name_or_path)
         checkpoint = read_checkpoint(location.folder)
-        identity = _identify(location, checkpoint, max_tokens)
+        limit = _longest(location, checkpoint, max_tokens)
         where = pick_device(device)
-        model = EmbeddingModel(load_backbone(checkpoint, pick_dtype(dtype, where, checkpoint.dims[0])))
+        states = pick_dtype(dtype, where, checkpoint.dims[0])
+        model = EmbeddingModel(load_backbone(checkpoint, states))
         model.requires_grad_(False).to(where)
+        fits = UnpaddedDecoder.supports(model.backbone, limit)
+        holds = location.bundled is not None and location.bundled.holds_in_int8
+        in_bytes = multiplies_in_bytes(dtype, states, model.width, fits=fits, holds=holds)
+        identity = _identify(location, checkpoint, limit, INT8 if in_bytes else dtype_name(states))
         check_attention(model.backbone, location.name)
         tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens)
         embedder = cls(model, tokenizer, identity, batch_tokens or _BATCH_TOKENS[where.type])
@@ -147,8 +149,8 @@ class Embedder:
 
     @property
     def dtype(self) -> str:
-        """Arithmetic of the forward pass: ``float32`` or ``bfloat16``."""
-        return dtype_name(self._model.backbone.dtype)
+        """Arithmetic of the forward pass: ``float32``, ``bfloat16`` or ``int8``."""
+        return self._identity.dtype
 
     @property
     def device(self) -> str:
@@ -260,17 +262,37 @@ class Embedder:
             )
 
 
-def _identify(location: Location, checkpoint: Checkpoint, max_tokens: int | None) -> _Identity:
-    limit = checkpoint.positions or _DEFAULT_MAX_TOKENS
-    if max_tokens is not None and not 4 <= max_tokens <= (checkpoint.positions or max_tokens):
-        raise InvalidInput(f"{location.name} reads between 4 and {limit} tokens, not {max_tokens}.")
+def _forward(model: EmbeddingModel, pad_id: int, identity: _Identity) -> Forward:
+    """The fastest pass there is for a model, held against its own."""
+    if not UnpaddedDecoder.supports(model.backbone, identity.max_tokens):
+        return PaddedForward(model, pad_id)
+    plain, name = UnpaddedDecoder(model.backbone), identity.location.name
+    check_forward(plain, model.backbone, name)
+    if identity.dtype != INT8:
+        return plain
+    rounded = plain.in_bytes()
+    check_rounding(rounded, plain, model.backbone, name)
+    rounded.forget_weights()
+    return rounded
+
+
+def _identify(location: Location, checkpoint: Checkpoint, max_tokens: int, dtype: str) -> _Identity:
     return _Identity(
         location=location,
         checkpoint=checkpoint,
         dims=location.published.dims if location.published else checkpoint.dims,
         fingerprint=fingerprint(checkpoint),
-        max_tokens=max_tokens or min(_DEFAULT_MAX_TOKENS, limit, checkpoint.max_tokens or limit),
+        max_tokens=max_tokens,
+        dtype=dtype,
     )
+
+
+def _longest(location: Location, checkpoint: Checkpoint, wanted: int | None) -> int:
+    """Longest input in tokens."""
+    limit = checkpoint.positions or _DEFAULT_MAX_TOKENS
+    if wanted is not None and not 4 <= wanted <= (checkpoint.positions or wanted):
+        raise InvalidInput(f"{location.name} reads between 4 and {limit} tokens, not {wanted}.")
+    return wanted or min(_DEFAULT_MAX_TOKENS, limit, checkpoint.max_tokens or limit)
 
 
 def _listed(dims: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ import time
 
 import torch
 
+from embedder import int8
 from embedder.errors import AppError
 
 DTYPES = {
@@ -14,8 +15,14 @@ DTYPES = {
 }
 """Names people type for the arithmetic of the forward pass."""
 
+INT8 = "int8"
+"""Products of whole numbers between states in one of the others."""
+
 _GAIN = 1.5
 """bfloat16 costs a little accuracy: it has to be at least this much faster to be chosen."""
+
+_BYTES_GAIN = 1.2
+"""What 8 bits have to gain on top, rounding included."""
 
 
 class UnknownSetting(AppError):
@@ -42,19 +49,43 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device, width: int) -> torch.dtype:
-    """The arithmetic meant by ``auto`` (the faster one at the model's width) or by name.
+    """The arithmetic of the states: by name, or the faster one at the model's width for ``auto`` and ``int8``.
 
     Raises:
         UnknownSetting: If the name is unknown.
     """
     if dtype in DTYPES:
         return DTYPES[dtype]
-    if dtype != "auto":
-        raise UnknownSetting(f"There is no dtype {dtype!r}; use auto, float32 or bfloat16.")
+    if dtype not in ("auto", INT8):
+        raise UnknownSetting(f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or int8.")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     slow, fast = (_product_seconds(kind, width) for kind in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if slow > _GAIN * fast else torch.float32
+
+
+def multiplies_in_bytes(dtype: str, states: torch.dtype, width: int, *, fits: bool, holds: bool) -> bool:
+    """Whether products are computed in 8 bits: where that is asked for, or where ``auto`` finds it faster.
+
+    Args:
+        dtype: What the caller typed.
+        states: What ``pick_dtype`` made of it.
+        width: Of the model.
+        fits: Whether the model and its device can do it.
+        holds: Whether the model's scores are known to hold in it, which ``auto`` asks for.
+
+    Raises:
+        UnknownSetting: If it is asked for and cannot be had.
+    """
+    if dtype not in ("auto", INT8):
+        return False
+    fits = fits and int8.is_available()
+    if dtype == INT8 and not fits:
+        raise UnknownSetting(
+            "This model cannot be computed in int8 here, which takes a decoder and a processor with VNNI or AMX; use "
+            "auto or bfloat16, and build an index that was made in int8 again."
+        )
+    return fits and (dtype == INT8 or (holds and int8.gain(states, width) > _BYTES_GAIN))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
 from indexer.lexical import SparseVector
-from indexer.store import DAY, Hit, Point, Query, point_id
+from indexer.store import DAY, OVERSAMPLING, Hit, Point, Query, point_id
 
 DENSE, LEXICAL = "dense", "lexical"
 _TEXT, _KEY, RECORD = "page_content", "key", "record"
@@ -62,7 +62,11 @@ def request(query: Query) -> edge.QueryRequest | None:
         nearest = edge.Query.Nearest(terms, using=LEXICAL)
     else:
         return None
-    parameters = edge.SearchParams(exact=query.exact)
+    parameters = edge.SearchParams(
+        hnsw_ef=query.effort,
+        exact=query.exact,
+        quantization=edge.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING),
+    )
     return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True, params=parameters)
 
 

@@ -52,6 +52,12 @@ from indexer.store import (
 )
 
 _HNSW = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
+_QUANTIZATION: Mapping[str, "edge.QuantizationConfigType | None"] = {
+    "none": None,
+    "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned),
+    "turbo": edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned),
+    "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
+}
 _BATCH = 256
 _UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inverted_index.dat"}
 """Files of a sealed shard, beside ``page_*.dat`` and ``*.bin``, that opening it for reading never writes to."""
@@ -169,8 +175,21 @@ class EdgeEngine:
 
     name = EMBEDDED
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, quantization: str = "none") -> None:
+        """Keep the generations of all corpora under one folder.
+
+        Args:
+            root: That folder.
+            quantization: What vectors of new generations are searched by first: ``none``, ``int8`` (a byte a value),
+                ``turbo`` (half a byte) or ``binary``; the best are scored again with the full ones.
+
+        Raises:
+            StoreError: If there is no such quantization.
+        """
+        if quantization not in _QUANTIZATION:
+            raise StoreError(f"There is no quantization {quantization!r}; use {', '.join(_QUANTIZATION)}.")
         self._root = root
+        self._quantization = quantization
 
     def named(self, name: str) -> VectorEngine:
         """This engine, if it is meant.
@@ -190,7 +209,7 @@ class EdgeEngine:
             _copy_tree(self._existing(corpus, base), folder, link=False)
             return EdgeStore(_load(folder), folder)
         folder.mkdir(parents=True)
-        shard = _create(folder, dim)
+        shard = _create(folder, dim, self._quantization)
         for name in FILTERABLE:  # before any graph: links that keep filtered search connected are made with it
             shard.update(edge.UpdateOperation.create_field_index(field_path(name), edge.PayloadSchemaType.Keyword))
         shard.update(edge.UpdateOperation.create_field_index(field_path(DAY), edge.PayloadSchemaType.Datetime))
@@ -289,7 +308,7 @@ def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
     making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")  # a crash leaves no half-made collection
     try:
         making.mkdir(parents=True)
-        _create(making, dim).close()
+        _create(making, dim, "none").close()
         (making / _DESCRIPTION).write_text(json.dumps({"dim": dim, "maker": maker}), encoding="utf-8")
         making.replace(folder)
     except OSError as error:
@@ -301,11 +320,15 @@ def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
     return _open_collection(folder, dim, maker)
 
 
-def _create(folder: Path, dim: int) -> edge.EdgeShard:
+def _create(folder: Path, dim: int, quantization: str) -> edge.EdgeShard:
+    rounded = _QUANTIZATION[quantization]
+    # Vectors that only the best are scored with again may stay on the disk until then.
+    memory = None if rounded is None else edge.Memory.Cold
+    dense = edge.EdgeVectorParams(dim, edge.Distance.Cosine, quantization_config=rounded, memory=memory)
     return edge.EdgeShard.create(
         str(folder),
         edge.EdgeConfig(
-            vectors={DENSE: edge.EdgeVectorParams(dim, edge.Distance.Cosine)},
+            vectors={DENSE: dense},
             sparse_vectors={LEXICAL: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
             hnsw_config=_HNSW,
         ),

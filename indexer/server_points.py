@@ -10,15 +10,11 @@ from qdrant_client import models
 
 from indexer.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
 from indexer.lexical import SparseVector
-from indexer.store import DAY, Hit, Point, Query, StoreError, point_id
+from indexer.store import DAY, OVERSAMPLING, Hit, Point, Query, StoreError, point_id
 
 DENSE, LEXICAL = "dense", "lexical"
 RECORD = "record"
 _KEY = "key"
-OVERSAMPLING = 3.0
-"""Candidates that are scored again with the full vectors, as a multiple of the hits; nothing without quantisation."""
-
-_SEARCHED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class Layout:
             query=asked,
             using=using or None,
             filter=self._filter(query),
-            params=models.SearchParams(exact=True) if query.exact else _SEARCHED,
+            params=_parameters(query),
             limit=query.limit,
             with_payload=True,
         )
@@ -175,6 +171,13 @@ def layout_of(name: str, params: models.CollectionParams, asked: Layout) -> tupl
         raise StoreError(f"The collection {name} compares vectors by {found.distance}; it would have to be by cosine.")
     others = tuple(sorted({*vectors, *sparse} - {dense, lexical}))
     return replace(asked, dense=dense, lexical=lexical, others=others), found.size
+
+
+def _parameters(query: Query) -> models.SearchParams:
+    if query.exact:
+        return models.SearchParams(exact=True)
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)  # nothing without quantization
+    return models.SearchParams(hnsw_ef=query.effort, quantization=rescored)
 
 
 def _sparse(terms: SparseVector) -> models.SparseVector:

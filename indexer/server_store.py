@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from indexer.conditions import METADATA, Condition
-from indexer.server_points import DENSE, LEXICAL, OURS, OVERSAMPLING, RECORD, Layout, layout_of
+from indexer.server_points import DENSE, LEXICAL, OURS, RECORD, Layout, layout_of
 from indexer.server_requests import Requests, ServerConfig
 from indexer.store import (
     DAY,
     FILTERABLE,
+    OVERSAMPLING,
     SERVER,
     Hit,
     Point,

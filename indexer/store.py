@@ -19,6 +19,9 @@ from indexer.lexical import SparseVector
 EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
 """What manifests call the two engines."""
 
+OVERSAMPLING = 3.0
+"""Where vectors are quantised: how many times as many as asked for are scored again with the full ones."""
+
 _Request = TypeVar("_Request")
 
 FILTERABLE = ("document_id", "file_type", "language")
@@ -67,6 +70,7 @@ class Query:
         before: The day after the last allowed one, likewise.
         where: What else the metadata must be.
         exact: Whether every passage is compared instead of following the graph, to measure what the graph misses.
+        effort: How many candidates are kept while following the graph; the engine's own number if not given.
     """
 
     limit: int
@@ -77,6 +81,7 @@ class Query:
     before: date | None = None
     where: Condition | None = None
     exact: bool = False
+    effort: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

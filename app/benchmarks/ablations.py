@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from app.benchmarks.encoding import BenchRefused
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import machine
 from trainer.config import SoupConfig, StageConfig, VariantConfig
 from trainer.evaluation import load_tasks

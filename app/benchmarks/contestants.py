@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.benchmarks.encoding import BenchRefused
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.peers import Job
 
 Settings = dict[str, int | None]

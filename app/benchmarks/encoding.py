@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import machine
 from app.benchmarks.products import Products
 from embedder.catalogue import locate
 from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, save_checkpoint
 from embedder.encoder import Embedder
-from embedder.errors import AppError
 from embedder.packing import PACKED_FILE
 from indexer.plan import find_files
 from indexer.readers import UnreadableFile, read
@@ -31,10 +31,6 @@ _PRODUCT_TOKENS, _PRODUCT_ROUNDS = 2048, 5
 _SEED = 20506
 
 Contestant = Callable[[list[str]], object]
-
-
-class BenchRefused(AppError):
-    """A measurement that cannot be made here."""
 
 
 def bench_encode(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from app.benchmarks.encoding import BenchRefused
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import machine
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService

@@ -1,7 +1,6 @@
 """How long one question takes to become a vector: alone, in a crowd, and beside a long list."""
 
 import itertools
-import statistics
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.benchmarks.encoding import passages_of
-from app.benchmarks.machine import machine
+from app.benchmarks.machine import machine, percentiles
 from embedder.encoder import Embedder
 
 USERS = 8
@@ -48,12 +47,6 @@ def bench_latency(folder: Path, model: str | None, questions: int) -> dict[str, 
         "situations": situations,
         "machine": machine(),
     }
-
-
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Milliseconds."""
-    cuts = statistics.quantiles(seconds, n=100)
-    return {name: round(1000 * cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}
 
 
 def _questions(passages: Sequence[str], count: int) -> list[str]:

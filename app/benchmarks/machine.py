@@ -1,7 +1,9 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and how many are made one."""
 
 import os
 import platform
+import statistics
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,3 +42,9 @@ def _cpu() -> str:
     flags = set(fields.get("flags", "").split())
     extras = [flag for flag in ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx2") if flag in flags]
     return f"{fields.get('model name', platform.machine())} ({', '.join(extras)})"
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Milliseconds."""
+    cuts = statistics.quantiles(seconds, n=100)
+    return {name: round(1000 * cuts[at - 1], 2) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from app.benchmarks.machine import machine
 from embedder.encoder import Embedder
-from embedder.unpadded import UnpaddedDecoder
+from embedder.hardware import DTYPES, INT8
+from embedder.unpadded import Linear, Product, UnpaddedDecoder
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
 
@@ -31,26 +32,31 @@ _COPIED_BYTES = 2**28
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """The weights of all products of a model, to be multiplied with nothing between them."""
+    """All products of a model, to be computed with nothing between them."""
 
-    weights: tuple[Tensor, ...]
+    products: tuple[Product, ...]
+    dtype: torch.dtype
 
     @classmethod
     def of(cls, encoder: Embedder) -> "Products":
-        """The weights of a loaded model, joined where they are multiplied as one."""
+        """Those of a loaded model, joined where they are computed as one."""
         forward = encoder._turns.forward
+        dtype = torch.uint8 if encoder.dtype == INT8 else DTYPES[encoder.dtype]
         if isinstance(forward, UnpaddedDecoder):
-            return cls(tuple(forward.weights()))
+            return cls(tuple(forward.products()), dtype)
         modules = encoder._model.backbone.modules()
-        return cls(tuple(module.weight for module in modules if isinstance(module, torch.nn.Linear)))
+        return cls(
+            tuple(Linear(module.weight, None) for module in modules if isinstance(module, torch.nn.Linear)), dtype
+        )
 
     @torch.inference_mode()
     def seconds(self, tokens: int) -> float:
         """Time of all of them for so many tokens."""
-        states = {weight.shape[1]: torch.ones(tokens, weight.shape[1], dtype=weight.dtype) for weight in self.weights}
+        widths = {product.inputs for product in self.products}
+        states = {width: torch.ones(tokens, width, dtype=self.dtype) for width in widths}
         began = time.perf_counter()
-        for weight in self.weights:
-            torch.nn.functional.linear(states[weight.shape[1]], weight)
+        for product in self.products:
+            product.multiply(states[product.inputs])
         return time.perf_counter() - began
 
 

@@ -4,8 +4,7 @@ import itertools
 import time
 from typing import Any
 
-from app.benchmarks.latency import percentiles
-from app.benchmarks.machine import machine, peak_memory_mib
+from app.benchmarks.machine import machine, peak_memory_mib, percentiles
 from app.bootstrap import Services
 from indexer.search import Mode, SearchRequest
 

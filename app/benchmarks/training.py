@@ -17,7 +17,8 @@ from statistics import mean
 from typing import Any, Literal
 
 from app.benchmarks.contestants import Contestant, Settings, Step
-from app.benchmarks.encoding import BenchRefused, passages_of
+from app.benchmarks.encoding import passages_of
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import machine
 from app.benchmarks.peers import NEGATIVES, OURS, SENTENCE_TRANSFORMERS, TEMPERATURE, Job, can_reset_peak
 from embedder.checkpoint import save_checkpoint

@@ -76,6 +76,36 @@ def search(
 
 
 @commands.command()
+def vectors(
+    points: Annotated[str, typer.Option(help="Numbers of vectors.")] = "10000,100000",
+    dims: Annotated[str, typer.Option(help="Their widths.")] = "896,256",
+    engines: Annotated[str, typer.Option(help="Engines, divided by semicolons; all if not given.")] = "",
+    efforts: Annotated[str, typer.Option(help="Candidates kept while following a graph.")] = "16,32,64,128,256",
+    queries: Annotated[int, typer.Option(min=10, help="How many are asked.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="How often; the fastest round counts.")] = 2,
+    vectors: Annotated[Path | None, typer.Option(help="A .npy file of real vectors, as kalm embed makes.")] = None,
+) -> None:
+    """Compare vector engines on the same vectors: building, disk, memory, recall and queries per second.
+
+    Example: kalm bench vectors --points 10000 --dims 256 --engines "edge; faiss, hnsw"
+    """
+    from app.benchmarks.training import read_batches
+    from app.benchmarks.vector_engines import ENGINES
+    from app.benchmarks.vectors import VectorBench, bench_vectors
+
+    wanted = VectorBench(
+        points=read_batches(points),
+        dims=read_batches(dims),
+        engines=tuple(name.strip() for name in engines.split(";") if name.strip()) or tuple(ENGINES),
+        efforts=read_batches(efforts),
+        queries=queries,
+        rounds=rounds,
+        vectors=vectors,
+    )
+    typer.echo(json.dumps(bench_vectors(wanted), indent=2))
+
+
+@commands.command()
 def hybrid(
     tasks: Annotated[Path, typer.Argument(help="Folder of MTEB-shaped tasks; those of retrieval are measured.")],
     model: Annotated[str | None, typer.Option(help="A model; the configured one if not given.")] = None,
@@ -173,3 +203,39 @@ def data(
     from app.benchmarks.tables import bench_data
 
     typer.echo(json.dumps(bench_data(rows), indent=2))
+
+
+@commands.command("all")
+def all_(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("benchmarks/results"),
+    only: Annotated[str, typer.Option(help="Measurements, as machine,latency; all if not given.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Small ones, to see that everything runs.")] = False,
+) -> None:
+    """Run every measurement of docs/performance.md, one after the other; writes JSON files and a table of them.
+
+    Example: kalm bench all --quick --out results
+    """
+    check_installed()
+    from app.benchmarks.suite import QUICK, SUITE, run_suite
+
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    for name in run_suite(out, QUICK if quick else SUITE, names):
+        errors.print(f"{name} ...")
+
+
+@commands.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="A result.")],
+    new: Annotated[Path, typer.Argument(help="A later result of the same benchmark.")],
+    tolerance: Annotated[float, typer.Option(min=0, max=1, help="Share that a figure may lose.")] = 0.15,
+) -> None:
+    """Say what became slower or faster between two results; fails if a figure lost more than the tolerance.
+
+    Example: kalm bench compare before.json after.json
+    """
+    from app.benchmarks.comparison import as_table, compare
+
+    found = compare(old, new)
+    typer.echo(as_table(found, tolerance))
+    if found.worse(tolerance):
+        raise typer.Exit(1)

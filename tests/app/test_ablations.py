@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.benchmarks.ablations import ABLATIONS, FULL, as_table, find_ablation, run_ablations
-from app.benchmarks.encoding import BenchRefused
+from app.benchmarks.errors import BenchRefused
 from trainer.config import SoupConfig, StageConfig
 from trainer.recipes import Places, nano, tiny
 

@@ -5,8 +5,9 @@ import json
 import pytest
 from tiny import TINY_TEXTS
 
-from app.benchmarks.encoding import BenchRefused, texts_of
-from app.benchmarks.latency import percentiles
+from app.benchmarks.encoding import texts_of
+from app.benchmarks.errors import BenchRefused
+from app.benchmarks.machine import percentiles
 from app.benchmarks.products import Products
 from embedder import Embedder
 
@@ -66,8 +67,8 @@ def test_products_are_all_there_and_counted_once(encoder):
         if parameter.ndim == 2 and "embed" not in name
     ]
     products = Products.of(encoder)
-    assert sum(weight.numel() for weight in products.weights) == sum(weights)
-    assert len(products.weights) == 4 * 3  # joined as they are multiplied, in three layers
+    assert sum(product.weight.numel() for product in products.products) == sum(weights)
+    assert len(products.products) == 4 * 3  # joined as they are multiplied, in three layers
     assert products.seconds(8) > 0
 
 

@@ -119,7 +119,7 @@ def test_an_impossible_measurement_is_refused(cli, write, arguments, said):
 
 def test_a_contestant_that_ends_is_named_with_its_reason(tmp_path):
     from app.benchmarks.contestants import Contestant
-    from app.benchmarks.encoding import BenchRefused
+    from app.benchmarks.errors import BenchRefused
     from app.benchmarks.peers import OURS, Job
 
     job = Job(OURS, str(tmp_path / "gone"), str(tmp_path / "texts.json"), [], 16, False, str(tmp_path))

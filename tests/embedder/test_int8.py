@@ -1,0 +1,114 @@
+"""Products in 8 bits stay near the exact ones, row by row, and are refused where they would not."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_backbone
+
+from embedder import hardware, int8
+from embedder.bidirectional import DECODERS, CanaryFailed, check_rounding, make_bidirectional
+from embedder.encoder import Embedder
+from embedder.hardware import UnknownSetting, multiplies_in_bytes
+from embedder.int8 import Int8Linear, rounded
+from embedder.unpadded import UnpaddedDecoder
+
+pytestmark = pytest.mark.skipif(not int8.is_available(), reason="this processor does not multiply bytes exactly")
+
+TEXTS = ["a small test", "一个小小的测试", "another one, somewhat longer than the first"]
+
+
+def normal(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@given(
+    rows=st.integers(1, 70),
+    inputs=st.integers(1, 90),
+    outputs=st.integers(1, 90),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    with_bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_product_is_near_the_exact_one(rows, inputs, outputs, dtype, with_bias, seed):
+    states, weight = normal(rows, inputs, seed=seed).to(dtype), normal(outputs, inputs, seed=seed + 1)
+    bias = normal(outputs, seed=seed + 2).to(dtype) if with_bias else None
+    before = states.clone()
+    found = Int8Linear.of(weight, bias)(states)
+    exact = torch.nn.functional.linear(states.float(), weight, None if bias is None else bias.float())
+    # Half a step of each of two operands, added up at random; and what bfloat16 itself leaves.
+    step = states.float().abs().amax(1, keepdim=True) * weight.abs().amax(1) / 127
+    assert ((found.float() - exact).abs() <= 3 * step * inputs**0.5 + 0.02 * exact.abs() + 1e-5).all()
+    assert found.dtype == dtype
+    assert torch.equal(states, before)
+
+
+def test_a_row_does_not_depend_on_those_beside_it():
+    product = Int8Linear.of(normal(40, 64), None)
+    states = normal(20, 64) * torch.logspace(-3, 3, 20)[:, None]
+    together = product(states)
+    for row in range(len(states)):
+        assert torch.equal(product(states[row : row + 1])[0], together[row])
+
+
+def test_codes_are_rounded_and_not_cut_off():
+    codes, scales = rounded(torch.tensor([[127.0, 0.4, 0.6, -0.6, -127.0], [0.0, 0.0, 0.0, 0.0, 0.0]]))
+    assert codes.tolist() == [[255, 128, 129, 127, 1], [128] * 5]
+    assert scales[0].item() == 1
+    assert torch.equal(Int8Linear.of(torch.ones(3, 5), None)(torch.zeros(2, 5)), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("family", sorted(DECODERS))
+def test_a_decoder_in_bytes_gives_nearly_its_vectors(family):
+    backbone = make_bidirectional(tiny_backbone(family)).requires_grad_(False)
+    plain = UnpaddedDecoder(backbone)
+    in_bytes = plain.in_bytes()
+    rows = [list(range(5, 5 + length)) for length in (16, 11, 7, 7, 3, 1)]
+    together = in_bytes(rows)
+    assert torch.cosine_similarity(together, plain(rows)).min() > 0.99
+    assert not torch.equal(together, plain(rows))
+    for row, vector in zip(rows, together, strict=True):
+        assert torch.allclose(in_bytes([row])[0], vector, atol=2e-5)
+    in_bytes.forget_weights()
+    assert torch.equal(in_bytes(rows), together)
+    assert sum(module.weight.numel() for module in backbone.modules() if isinstance(module, torch.nn.Linear)) == 0
+
+
+def test_a_rounding_that_gives_other_vectors_is_refused(refused):
+    backbone = make_bidirectional(tiny_backbone("qwen2"))
+    plain = UnpaddedDecoder(backbone)
+    check_rounding(plain.in_bytes(), plain, backbone, "tiny")
+    with refused(CanaryFailed, "tiny", "int8"):
+        check_rounding(lambda rows: plain([row[:-1] for row in rows]), plain, backbone, "tiny")
+
+
+def test_the_bundled_model_in_bytes():
+    exact, coded = (Embedder.load(dtype=dtype) for dtype in ("float32", "int8"))
+    assert (exact.dtype, coded.dtype) == ("float32", "int8")
+    agreement = (exact.encode_queries(TEXTS) * coded.encode_queries(TEXTS)).sum(axis=1)
+    assert agreement.min() > 0.99
+    assert coded.resized(128).dtype == "int8"
+
+
+def test_auto_rounds_only_what_is_known_to_hold(monkeypatch):
+    def in_bytes(dtype, *, fits=True, holds=True):
+        return multiplies_in_bytes(dtype, torch.bfloat16, 640, fits=fits, holds=holds)
+
+    monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 2.0)
+    assert in_bytes("auto")
+    assert not in_bytes("auto", holds=False)
+    assert not in_bytes("auto", fits=False)
+    assert not in_bytes("bfloat16")
+    assert in_bytes("int8", holds=False)
+    monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 1.1)
+    assert not in_bytes("auto")
+    assert in_bytes("int8")
+
+
+def test_what_cannot_be_rounded_says_so(monkeypatch, refused):
+    with refused(UnknownSetting, "int8", "bfloat16"):
+        multiplies_in_bytes("int8", torch.float32, 64, fits=False, holds=True)
+    monkeypatch.setattr(hardware.int8, "is_available", lambda: False)
+    assert not multiplies_in_bytes("auto", torch.float32, 64, fits=True, holds=True)
+    with refused(UnknownSetting, "VNNI"):
+        multiplies_in_bytes("int8", torch.float32, 64, fits=True, holds=True)
