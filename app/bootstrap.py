@@ -84,7 +84,7 @@ class Services:
     @cached_property
     def engine(self) -> VectorEngine:
         """The vector engines: new indexes are kept by the server where one is configured, else in the data folder."""
-        embedded = EdgeEngine(self.settings.data_dir / "indexes")
+        embedded = EdgeEngine(self.settings.data_dir / "indexes", self.settings.qdrant_quantization)
         url = self.settings.qdrant_url
         return Engines(self._server(url), embedded) if url else Engines(embedded)
 

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         qdrant_api_key: Its key; shown nowhere.
         qdrant_ca_file: Certificates to trust instead of the system's (PEM), for ``https://`` with one's own.
         qdrant_prefix: Before the names of collections, for installations that share a server.
-        qdrant_quantization: What vectors on the server are searched by first; new indexes only.
+        qdrant_quantization: What vectors are searched by first, on the server and in ``data_dir``; new indexes only.
         qdrant_strict: Whether the server refuses costly requests to new indexes.
         corpus_roots: Folders that corpora entered on the admin page have to lie in, separated by colons; any where
             there are none.
