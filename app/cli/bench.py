@@ -84,11 +84,15 @@ def vectors(
     queries: Annotated[int, typer.Option(min=10, help="How many are asked.")] = 200,
     rounds: Annotated[int, typer.Option(min=1, help="How often; the fastest round counts.")] = 2,
     vectors: Annotated[Path | None, typer.Option(help="A .npy file of real vectors, as kalm embed makes.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where to draw recall against throughput: .svg or .png.")] = None,
 ) -> None:
     """Compare vector engines on the same vectors: building, disk, memory, recall and queries per second.
 
     Example: kalm bench vectors --points 10000 --dims 256 --engines "edge; faiss, hnsw"
     """
+    if plot is not None:
+        check_installed()
+    from app.benchmarks.curves import draw_curves
     from app.benchmarks.training import read_batches
     from app.benchmarks.vector_engines import ENGINES
     from app.benchmarks.vectors import VectorBench, bench_vectors
@@ -102,7 +106,10 @@ def vectors(
         rounds=rounds,
         vectors=vectors,
     )
-    typer.echo(json.dumps(bench_vectors(wanted), indent=2))
+    report = bench_vectors(wanted)
+    if plot is not None:
+        draw_curves(report, plot)
+    typer.echo(json.dumps(report, indent=2))
 
 
 @commands.command()

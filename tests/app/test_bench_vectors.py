@@ -14,9 +14,10 @@ from app.benchmarks.vectors import make_vectors, nearest
 MEASURED = ("edge, int8", "faiss, hnsw", "qdrant-client, local")
 
 
-def test_engines_find_what_is_there(cli):
+def test_engines_find_what_is_there(cli, tmp_path):
     sizes = ["--points", "300", "--dims", "32", "--queries", "20", "--rounds", "1", "--efforts", "32,64"]
-    done = cli("bench", "vectors", *sizes, "--engines", "; ".join(MEASURED))
+    picture = tmp_path / "curves.svg"
+    done = cli("bench", "vectors", *sizes, "--engines", "; ".join(MEASURED), "--plot", str(picture))
     assert done.code == 0, done.err
     found = json.loads(done.out)
     (run,) = found["runs"]
@@ -30,6 +31,8 @@ def test_engines_find_what_is_there(cli):
         assert figures["filtered"]["queries_per_second"] > 0
         assert figures["disk_mib"] >= 0
         assert ("hybrid" in figures) == name.startswith("edge")
+    drawn = picture.read_text(encoding="utf-8")
+    assert all(words in drawn for words in (*MEASURED, "300 made vectors of 32", "recall@10"))
 
 
 def test_real_vectors_are_taken_where_there_are_enough(cli, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.turns import BATCH_TOKENS, EncoderBusy, Turns
+from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, SLICE_TOKENS, EncoderBusy, Turns
 
 PATIENCE = 20
 
@@ -104,6 +104,19 @@ def test_lists_take_turns():
         for future in running:
             future.result(PATIENCE)
     assert [rows[0][0] for rows in model.passes] == [0, 1, 2, 3]
+
+
+def test_a_list_goes_in_small_passes_while_people_ask():
+    model = Model()
+    turns = Turns(model)
+    long_list = [[1] * 100] * 5 + [[1] * (2 * SLICE_TOKENS)]
+    assert turns.work(long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
+    turns.ask([[7]])
+    assert turns.work(long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
+    assert [len(rows) for rows in model.passes] == [6, 1, 2, 2, 1, 1]
+    turns._asked_at -= COMPANY_SECONDS
+    turns.work(long_list)
+    assert len(model.passes[-1]) == 6
 
 
 def test_a_pass_of_questions_has_a_bound():
