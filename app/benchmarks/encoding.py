@@ -7,8 +7,9 @@ import itertools
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ import torch
 
 from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import machine
+from app.benchmarks.onnx_peer import onnx_contestants
 from app.benchmarks.products import Products
 from embedder.catalogue import locate
 from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, save_checkpoint
 from embedder.encoder import Embedder
+from embedder.hardware import INT8, UnknownSetting
 from embedder.packing import PACKED_FILE
 from indexer.plan import find_files
 from indexer.readers import UnreadableFile, read
 from indexer.records import Corpus
 
 RANDOM_MODEL = "qwen2-0.5b-random"
+_OURS, _DEFAULT = "ours", "sentence-transformers, default"
 _MAX_TOKENS = 512
 _PRODUCT_TOKENS, _PRODUCT_ROUNDS = 2048, 5
 _SEED = 20506
@@ -33,43 +37,51 @@ _SEED = 20506
 Contestant = Callable[[list[str]], object]
 
 
-def bench_encode(
-    folder: Path, model: str, tokens: int, rounds: int, length: int | None, peer: Path | None = None
-) -> dict[str, Any]:
-    """Measure; see the module.
+@dataclass(frozen=True, slots=True)
+class EncodeBench:
+    """What to measure.
 
-    Args:
-        folder: Documents to take the texts from.
+    Attributes:
+        texts: Folder of documents to take the texts from.
         model: Anything ``Embedder.load`` opens, or ``qwen2-0.5b-random``.
         tokens: Tokens of text in a round.
         rounds: How often every contestant runs.
-        peer: Another model, as sentence-transformers runs it by default, to compare texts per second with.
         length: Tokens of every text; None mixes 16 to 512.
+        peer: Another model, as sentence-transformers runs it by default, to compare texts per second with.
+        with_onnx: Whether ONNX Runtime takes part.
+    """
+
+    texts: Path
+    model: str = RANDOM_MODEL
+    tokens: int = 12_000
+    rounds: int = 3
+    length: int | None = None
+    peer: Path | None = None
+    with_onnx: bool = False
+
+
+def bench_encode(wanted: EncodeBench) -> dict[str, Any]:
+    """Measure; see the module.
 
     Raises:
-        BenchRefused: If there are no texts, or sentence-transformers is not installed.
+        BenchRefused: If there are no texts, or a peer is not installed.
     """
-    passages = passages_of(folder)
-    with _model_folder(model, passages) as place:
-        ours = Embedder.load(str(place))
-        texts, counts = texts_of(passages, ours, tokens, length)
+    passages = passages_of(wanted.texts)
+    with _model_folder(wanted.model, passages) as place, tempfile.TemporaryDirectory() as scratch:
+        ours = Embedder.load(str(place) if wanted.model == RANDOM_MODEL else wanted.model)
+        texts, counts = texts_of(passages, ours, wanted.tokens, wanted.length)
+        same = _ours(ours) | _sentence_transformers(place, ours.max_tokens)
+        if wanted.with_onnx:
+            same |= onnx_contestants(place, ours.max_tokens, Path(scratch))
+        other = {} if wanted.peer is None else _other_model(wanted.peer)
+        best = _best_of(same | other, texts, wanted.rounds)
         products = Products.of(ours)
-        contestants = {f"ours, {ours.dtype}": ours.encode_documents, **_sentence_transformers(place, ours.max_tokens)}
-        if peer is not None:
-            contestants[f"sentence-transformers, default, {peer.parent.name}/{peer.name}"] = _other_model(peer)
-        best = dict.fromkeys(contestants, float("inf"))
-        for encode in contestants.values():
-            encode(texts[:4])  # the first call of each pays for set-up
-        for _, (name, encode) in itertools.product(range(rounds), contestants.items()):
-            start = time.perf_counter()
-            encode(texts)
-            best[name] = min(best[name], time.perf_counter() - start)
         alone = min(products.seconds(_PRODUCT_TOKENS) for _ in range(_PRODUCT_ROUNDS)) / _PRODUCT_TOKENS
     rates = {name: round(sum(counts) / seconds) for name, seconds in best.items()}
-    first, default, *tuned = list(rates.values())[:4]
+    first, *others = [rates[name] for name in same if name == next(iter(same)) or not name.startswith(_OURS)]
     return {
-        "what": f"tokens per second, documents, best of {rounds} interleaved rounds",
-        "model": model,
+        "what": f"tokens per second, documents, best of {wanted.rounds} interleaved rounds",
+        "model": wanted.model,
         "texts": len(texts),
         "tokens": sum(counts),
         "lengths": {"shortest": min(counts), "mean": round(sum(counts) / len(counts)), "longest": max(counts)},
@@ -77,17 +89,41 @@ def bench_encode(
         "texts_per_second": {name: round(len(texts) / seconds, 1) for name, seconds in best.items()},
         "products_alone_tokens_per_second": round(1 / alone),
         "ours_over_products_alone": round(first * alone, 2),
-        "ours_over_default": round(first / default, 2),
-        "ours_over_best": round(first / max(default, *tuned), 2),
+        "ours_over_default": round(first / rates[_DEFAULT], 2),
+        "ours_over_best": round(first / max(others), 2),
         "machine": machine(),
     }
 
 
-def _other_model(folder: Path) -> Contestant:
+def _best_of(contestants: Mapping[str, Contestant], texts: list[str], rounds: int) -> dict[str, float]:
+    """Seconds of the best round of each."""
+    for encode in contestants.values():
+        encode(texts[:4])  # the first call of each pays for set-up
+    best = dict.fromkeys(contestants, float("inf"))
+    for _, (name, encode) in itertools.product(range(rounds), contestants.items()):
+        start = time.perf_counter()
+        encode(texts)
+        best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def _ours(encoder: Embedder) -> dict[str, Contestant]:
+    """In the arithmetic that it chose, and in the other one that it might have."""
+    found: dict[str, Contestant] = {f"{_OURS}, {encoder.dtype}": encoder.encode_documents}
+    others = ("bfloat16",) if encoder.dtype == INT8 else (INT8,)
+    for dtype in others:
+        try:
+            found[f"{_OURS}, {dtype}"] = Embedder.load(encoder.source, dtype=dtype).encode_documents
+        except UnknownSetting:
+            continue  # no int8 here, or not for this model
+    return found
+
+
+def _other_model(folder: Path) -> dict[str, Contestant]:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(folder), device="cpu")
-    return lambda texts: model.encode(texts)
+    return {f"{_DEFAULT}, {folder.parent.name}/{folder.name}": lambda texts: model.encode(texts)}
 
 
 def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant]:
@@ -103,7 +139,7 @@ def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant
     for peer in (plain, fast):
         peer.max_seq_length = max_tokens
     return {
-        "sentence-transformers, default": lambda texts: plain.encode(texts),
+        _DEFAULT: lambda texts: plain.encode(texts),
         "sentence-transformers, bfloat16, batches of 32": lambda texts: fast.encode(texts, batch_size=32),
         "sentence-transformers, bfloat16, batches of 8": lambda texts: fast.encode(texts, batch_size=8),
     }

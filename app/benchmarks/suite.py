@@ -10,16 +10,18 @@ from typing import Any
 from app.benchmarks.errors import BenchRefused
 
 _NANO = ("--model", "kalm-nano")
+_LARGE = ("--tokens", "5000", "--rounds", "2", "--onnx")
 
 SUITE: Mapping[str, tuple[str, ...]] = {
     "machine": ("machine",),
-    "encode-kalm-nano": ("encode", *_NANO),
-    "encode-kalm-nano-32": ("encode", *_NANO, "--lengths", "32"),
-    "encode-kalm-nano-128": ("encode", *_NANO, "--lengths", "128"),
-    "encode-kalm-nano-512": ("encode", *_NANO, "--lengths", "512"),
-    "encode-qwen2-0.5b": ("encode", "--tokens", "6000", "--rounds", "2"),
-    "encode-qwen2-0.5b-128": ("encode", "--tokens", "6000", "--rounds", "2", "--lengths", "128"),
-    "encode-qwen2-0.5b-512": ("encode", "--tokens", "6000", "--rounds", "2", "--lengths", "512"),
+    "encode-kalm-nano": ("encode", *_NANO, "--onnx"),
+    "encode-kalm-nano-32": ("encode", *_NANO, "--onnx", "--lengths", "32"),
+    "encode-kalm-nano-128": ("encode", *_NANO, "--onnx", "--lengths", "128"),
+    "encode-kalm-nano-512": ("encode", *_NANO, "--onnx", "--lengths", "512"),
+    "encode-qwen2-0.5b": ("encode", *_LARGE),
+    "encode-qwen2-0.5b-32": ("encode", *_LARGE, "--lengths", "32"),
+    "encode-qwen2-0.5b-128": ("encode", *_LARGE, "--lengths", "128"),
+    "encode-qwen2-0.5b-512": ("encode", *_LARGE, "--lengths", "512"),
     "latency": ("latency",),
     "vectors": ("vectors",),
     "train-qwen2-small": ("train", "--shape", "small"),

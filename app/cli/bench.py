@@ -23,14 +23,16 @@ def encode(
         int | None, typer.Option(min=1, max=512, help="Tokens of every text; 16 to 512 mixed if not given.")
     ] = None,
     peer: Annotated[Path | None, typer.Option(help="Folder of another model, for texts per second.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX Runtime takes part, in float32 and int8.")] = False,
 ) -> None:
-    """Compare tokens per second of this encoder and of sentence-transformers on the same weights and texts.
+    """Compare tokens per second of this encoder and of its peers on the same weights and texts.
 
     Example: kalm bench encode --tokens 12000 --rounds 3
     """
-    from app.benchmarks.encoding import bench_encode
+    from app.benchmarks.encoding import EncodeBench, bench_encode
 
-    typer.echo(json.dumps(bench_encode(texts, model, tokens, rounds, lengths, peer), indent=2))
+    wanted = EncodeBench(texts, model, tokens, rounds, lengths, peer, onnx)
+    typer.echo(json.dumps(bench_encode(wanted), indent=2))
 
 
 @commands.command("machine")

@@ -2,14 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 from tiny import TINY_TEXTS
 
 from app.benchmarks.encoding import texts_of
 from app.benchmarks.errors import BenchRefused
 from app.benchmarks.machine import percentiles
+from app.benchmarks.onnx_peer import onnx_contestants
 from app.benchmarks.products import Products
-from embedder import Embedder
+from embedder import Embedder, int8
 
 TEXT = "\n".join(TINY_TEXTS) * 10
 
@@ -37,7 +39,8 @@ def test_encoding_is_compared_and_held_against_its_products(cli, texts, tiny_che
     assert found["lengths"] == {"shortest": 32, "mean": 32, "longest": 32}
     assert found["texts"] * 32 == found["tokens"] >= 1000
     rates = found["tokens_per_second"]
-    assert [name.split(",")[0] for name in rates] == ["ours"] + 3 * ["sentence-transformers"]
+    assert [name.split(",")[0] for name in rates] == ["ours"] * (len(rates) - 3) + ["sentence-transformers"] * 3
+    assert len(rates) == 4 + int8.is_available()
     assert found["ours_over_products_alone"] == pytest.approx(
         next(iter(rates.values())) / found["products_alone_tokens_per_second"], abs=0.011
     )
@@ -90,3 +93,16 @@ def test_percentiles_are_milliseconds():
 def test_a_folder_without_documents_is_named(cli):
     (cli.folder / "empty").mkdir()
     assert "no readable documents in empty" in cli("bench", "latency", "--texts", "empty").err
+
+
+def test_onnx_runtime_takes_part_on_the_same_weights(tiny_checkpoint, tmp_path):
+    folder = tiny_checkpoint("qwen2")
+    encoder = Embedder.load(str(folder), dtype="float32")
+    peers = onnx_contestants(folder, encoder.max_tokens, tmp_path)
+    assert list(peers) == ["onnxruntime, float32", "onnxruntime, int8"]
+    texts = [text * times for times, text in enumerate(TINY_TEXTS, start=1)]
+    ours = encoder.encode_prompted(texts, "")
+    for name, encode in peers.items():
+        theirs = encode(texts)
+        agreement = (ours * theirs).sum(axis=1) / np.linalg.norm(theirs, axis=1)
+        assert agreement.min() > (0.9999 if "float32" in name else 0.97)
