@@ -60,7 +60,7 @@ class TextEncoder(Tokenizer, Protocol):
 
     @property
     def dtype(self) -> str:
-        """Arithmetic of the forward pass: ``float32`` or ``bfloat16``."""
+        """Arithmetic of the forward pass: ``float32``, ``bfloat16`` or ``int8``."""
         ...
 
     @property
