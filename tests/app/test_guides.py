@@ -45,7 +45,7 @@ FILES = {
 QUESTION = {"query": "how do bees make honey", "uri": "bees.md"}
 PASSWORD = "correct horse battery\n"
 SAYS = {
-    "README.md": (r"^\[\[0\.[3-9]", "^320$", "Parental leave", "^handbook: 3 documents written"),
+    "README.md": (r"^\[\[0\.[3-9]", "^320$", r"^1\. Parental leave", r"^Version \d+ of handbook is in use"),
     "docs/haystack.md": ("^Yeast makes bread rise.$", r"^bees\.md$", r"^\[1\] Bees: ", r"^How do bees make honey\?$"),
     "docs/langchain.md": (
         r"\ABees make honey from nectar.\nYeast makes bread rise.\n蜜蜂用花蜜酿造蜂蜜。$",
