@@ -1,6 +1,7 @@
 # make demo   everything a newcomer needs: environment, install, sample indexes, the page on http://localhost:8501
 # make test   the linters, the types and all tests
-# Both may be run again at any time: what is done is not done twice.
+# make docs   the guides and the reference as a site, in site/
+# All may be run again at any time: what is done is not done twice.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/kalm corpus add samples samples --include 'en/*' --include 'zh/*'
@@ -28,8 +29,12 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(VENV)/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/index.html."
+
 clean:
-	rm -rf $(VENV) data
+	rm -rf $(VENV) data site
 
 $(VENV)/.torch: constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it and run make again."; exit 1; }

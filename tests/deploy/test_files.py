@@ -94,13 +94,6 @@ def test_what_is_started_is_a_command(command):
     assert command[1] in typer.main.get_command(application).commands
 
 
-def test_what_the_page_tells_to_run_are_commands():
-    blocks = "".join(re.findall(r"^```\w+\n(.*?)^```", read("docs/deploy.md"), flags=re.MULTILINE | re.DOTALL))
-    told = set(re.findall(r"\bkalm ([a-z]+)", blocks))
-    assert {"corpus", "index", "jobs", "serve", "worker"} <= told
-    assert told <= typer.main.get_command(application).commands.keys()
-
-
 def test_what_is_set_are_settings():
     image = settings_of(DOCKERFILE.environment())
     assert image == {"data_dir", "host", "port"}

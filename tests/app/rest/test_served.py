@@ -1,12 +1,8 @@
-"""``kalm serve`` as programs meet it: OpenAI's client, the guide's examples, and fifty at a time."""
+"""``kalm serve`` as programs meet it: OpenAI's client, and fifty at a time."""
 
 import asyncio
-import contextlib
-import io
 import os
 import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +12,6 @@ import openai
 import pytest
 from conftest import skip_or_fail
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "rest.md").read_text(encoding="utf-8")
 CLIENTS = 50
 SECONDS = float(os.environ.get("KALM_TEST_SOAK", "2"))
 LONG_SECONDS = 30
@@ -54,30 +49,6 @@ def test_openais_client_gets_the_vectors_of_the_model(server, installation):
             client.embeddings.create(model="gpt", input="a")
     expected = installation.encoders.default().resized(16).encode_documents(["Bees make honey.", "蜂蜜"])
     np.testing.assert_allclose([item.embedding for item in answer.data], expected, atol=ROUNDING)
-
-
-@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL))
-def test_the_guides_python_runs(server, example):
-    names = {}
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(example.replace("http://localhost:8501", server.url), "rest.md", "exec"), names)
-    names["client"].close()
-    assert "vector" in printed.getvalue()
-
-
-@pytest.mark.parametrize("example", re.findall(r"```sh\n(curl.*?)```", GUIDE, flags=re.DOTALL))
-def test_the_guides_curl_runs(server, example):
-    if not shutil.which("curl"):
-        skip_or_fail("curl is not installed")
-    command = example.replace("http://localhost:8501", server.url)
-    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    assert ('"label":' if "/v1/classify" in example else '"uri":"bees.md"') in ran.stdout
-
-
-def test_the_guide_shows_the_commands_for_keys(cli):
-    (example,) = re.findall(r"```sh\n(kalm key.*?)```", GUIDE, flags=re.DOTALL)
-    for line in example.splitlines():
-        assert cli(*line.partition("#")[0].split()[1:]).code == 0
 
 
 @pytest.fixture(scope="module")
