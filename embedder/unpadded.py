@@ -139,11 +139,11 @@ class UnpaddedDecoder:
         shape = _Shape.of(lengths)
         ids = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
         states: Tensor = self._backbone.embed_tokens(ids)  # (N, D)
+        rotations = {kind: self._rotation(kind, shape) for kind in {layer.rotary for layer in self._layers}}
         for layer in self._layers:
             if between:
                 between()
-            cosines, sines = self._rotation(layer.rotary, shape)
-            states = _after_layer(states, layer, cosines, sines, shape)
+            states = _after_layer(states, layer, *rotations[layer.rotary], shape)
         precise = self._norm(states).float()
         return torch.segment_reduce(precise, "mean", lengths=torch.from_numpy(lengths))
 
@@ -157,7 +157,7 @@ class UnpaddedDecoder:
             cosines, sines = self._backbone.rotary_emb(like, positions, *arguments)
             known = self._rotations[kind] = cosines[0][:, None], sines[0][:, None]
         cosines, sines = known
-        return cosines[shape.positions], sines[shape.positions]
+        return cosines.index_select(0, shape.positions), sines.index_select(0, shape.positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +193,13 @@ class _Shape:
         if self.places is None:
             return states.view(self.texts, self.longest, *states.shape[1:])
         laid = states.new_zeros(self.texts * self.longest, *states.shape[1:])
-        laid[self.places] = states
+        laid.index_copy_(0, self.places, states)
         return laid.view(self.texts, self.longest, *states.shape[1:])
 
     def in_a_row(self, states: Tensor) -> Tensor:
         """``(B, T, ...)`` to ``(N, ...)``."""
         flat = states.flatten(0, 1)
-        return flat if self.places is None else flat[self.places]
+        return flat if self.places is None else flat.index_select(0, self.places)
 
 
 def _after_layer(states: Tensor, layer: _Layer, cosines: Tensor, sines: Tensor, shape: _Shape) -> Tensor:
