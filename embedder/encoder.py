@@ -108,7 +108,8 @@ class Embedder:
         model = EmbeddingModel(load_backbone(checkpoint, pick_dtype(dtype, where, checkpoint.dims[0])))
         model.requires_grad_(False).to(where)
         check_attention(model.backbone, location.name)
-        tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens)
+        vocabulary: int = model.backbone.config.vocab_size
+        tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens, vocabulary)
         embedder = cls(model, tokenizer, identity, batch_tokens or _BATCH_TOKENS[where.type])
         if location.published and location.published.reference:
             embedder._check_reference(location.published.reference)
