@@ -45,12 +45,14 @@ PASSWORD = "correct horse battery"
 
 def calmly(work, *arguments, **more):
     """What came of something, or None where it was refused as people are told: in one sentence, without a trace."""
+    said, done = ".", None
     try:
-        return work(*arguments, **more)
+        done = work(*arguments, **more)
     except AppError as error:
-        assert str(error).endswith("."), ascii(str(error)[-200:])
-        assert "Traceback" not in str(error)
-        return None
+        said = str(error)
+    assert said.endswith("."), ascii(said[-200:])
+    assert "Traceback" not in said
+    return done
 
 
 def turns(inputs):
