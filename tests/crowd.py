@@ -1,11 +1,9 @@
 """People at browsers, from a seed: how many errors they meet, how long results take, what the server's memory does.
 
     python -m tests.crowd --users 20 --seconds 60 --seed 7
-    python -m tests.crowd --users 1 --questions 100 --chunks 100000
 
-starts a server on a data folder of its own and prints JSON. With ``--questions`` one reader after the other asks so
-many, at rest and warm; else everybody does something all the time for ``--seconds``. ``--data`` keeps the folder for
-the next run.
+builds the samples, starts a server on them, lets everybody do something all the time, and prints JSON. ``--data``
+keeps the data folder for the next run.
 """
 
 import argparse
@@ -195,20 +193,6 @@ async def crowd(url: str, pid: int, corpus: str, users: int, seconds: float, see
     return {"users": users, "seconds": seconds, "seed": seed} | told.report() | {"server_resident_mib": memory}
 
 
-async def ask(url: str, pid: int, corpus: str, questions: int, seed: int) -> dict[str, object]:
-    """One reader, one question after the other."""
-    told = Told()
-    async with _visitors(url, corpus, 1, seed, told) as (visitor,):
-        await visitor.arrive()
-        for _ in range(10):
-            await visitor.search()
-        told.searches.clear()
-        for _ in range(questions):
-            await visitor.search()
-            await visitor.page.wait_for_timeout(300)  # best sentences, which come after the results
-    return {"questions": questions, "seed": seed} | told.report() | {"server_resident_mib": resident_mib(pid)}
-
-
 @asynccontextmanager
 async def _visitors(url: str, corpus: str, users: int, seed: int, told: Told) -> AsyncIterator[list[Visitor]]:
     """One Chromium with a window for each of some people, every fourth of whom reads Chinese."""
@@ -269,42 +253,17 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--questions", type=int, default=0, help="One reader asks so many, in place of the crowd.")
-    parser.add_argument(
-        "--chunks", type=int, default=0, help="Passages of a synthetic corpus, in place of the samples."
-    )
     parser.add_argument("--data", type=Path, help="Data folder to keep; what it has already is not built again.")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kalm-crowd-") as own:
-        data, corpus = chosen.data or Path(own), "large" if chosen.chunks else "samples"
-        if not (data / "indexes" / corpus).is_dir():
-            _prepare(data, corpus, chosen)
+        data = chosen.data or Path(own)
+        if not (data / "indexes" / "samples").is_dir():
+            _run(data, "corpus", "add", "samples", SAMPLES, "--include", "en/*", "--include", "zh/*")
+            _run(data, "index", "build", "samples")
         with served(data) as (url, pid):
-            if chosen.questions:
-                report = asyncio.run(ask(url, pid, corpus, chosen.questions, chosen.seed))
-            else:
-                report = asyncio.run(crowd(url, pid, corpus, chosen.users, chosen.seconds, chosen.seed))
-        print(json.dumps({"corpus": _about(corpus, chosen.chunks)} | report | {"machine": _machine()}, indent=2))  # noqa: T201
-
-
-def _prepare(data: Path, corpus: str, chosen: argparse.Namespace) -> None:
-    if corpus == "samples":
-        _run(data, "corpus", "add", "samples", SAMPLES)
-        _run(data, "index", "build", "samples")
-    else:
-        from tests.large_corpus import build_large
-
-        build_large(data, chosen.chunks, chosen.seed)
-
-
-def _about(corpus: str, chunks: int) -> str:
-    from tests.large_corpus import ABOUT
-
-    return f"{chunks:,} passages: {ABOUT}" if chunks else corpus
-
-
-def _machine() -> dict[str, object]:
-    return machine() | {"load": [round(load, 1) for load in os.getloadavg()]}
+            report = asyncio.run(crowd(url, pid, "samples", chosen.users, chosen.seconds, chosen.seed))
+    load = [round(each, 1) for each in os.getloadavg()]
+    print(json.dumps(report | {"machine": machine() | {"load": load}}, indent=2))  # noqa: T201
 
 
 if __name__ == "__main__":

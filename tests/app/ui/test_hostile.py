@@ -135,7 +135,7 @@ def test_results_and_their_documents_show_them_as_text(open_at, pages):
     test = open_at("search", q="honey", corpus="strings", mode="keyword")
     check(test)
     shown = "".join(element.value for element in test.get("html"))
-    assert shown.count("kalm-card") == 10
+    assert shown.count('<article class="kalm-card"') == 10
     search, _ = pages["search"]
     for result in search.first(SearchRequest("strings", "honey", Mode.KEYWORD), 12):
         check(open_at("document", corpus="strings", doc=result.document_id, passage=result.chunk_id))
