@@ -100,8 +100,8 @@ class Tags(HTMLParser):
 
 
 QUIET = set(
-    "a article bdi br caption code dd details div dl dt em figure header h1 h2 h3 hr li mark meter ol p pre section small span "
-    "strong summary style table tbody td th thead tr ul".split()
+    "a article bdi br caption code dd details div dl dt em figure header h1 h2 h3 hr li mark meter ol p pre section "
+    "small span strong summary style table tbody td th thead tr ul".split()
 )
 
 
