@@ -242,6 +242,7 @@ class Services:
             version_service=self.versions,
             uploads=self.uploads,
             storage=self.storage,
+            tasks=self.tasks,
             audit=self.audit,
             roots=self.settings.corpus_roots,
         )

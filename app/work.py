@@ -9,6 +9,7 @@ from indexer.task_tables import TaskRefused
 
 _KINDS: Mapping[str, Callable[[Services], Work]] = {
     "map": lambda services: services.maps.carry_out,
+    "gate": lambda services: services.admin.carry_out_check,
     "backup": lambda services: services.upkeep.carry_out_backup,
     "examination": lambda services: services.upkeep.carry_out_examination,
     "classify.train": lambda services: Chores(services.classify).train,

@@ -1,5 +1,6 @@
 """From the names people type to the folder where the weights are."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +150,7 @@ def source_of(name_or_path: str | None) -> str:
 def is_here(name_or_path: str | None) -> bool:
     """Whether a model can be opened without fetching anything."""
     name = source_of(name_or_path)
-    if name in BUNDLED or Path(name).is_dir():
+    if name in BUNDLED or os.path.isdir(name):  # False for what is too long to be a path, where Path would raise
         return True
     published = PUBLISHED.get(name)
     if published:
@@ -173,7 +174,7 @@ def locate(name_or_path: str | None) -> Location:
     if name in PUBLISHED:
         published = PUBLISHED[name]
         return Location(name, name, _from_hub(published.repository, published.revision), published)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return Location(Path(name).name, name, Path(name))
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return Location(name, name, _from_hub(name, None))

@@ -110,7 +110,8 @@ class Embedder:
         in_bytes = multiplies_in_bytes(dtype, states, model.width, fits=fits, holds=holds)
         identity = _identify(location, checkpoint, limit, INT8 if in_bytes else dtype_name(states))
         check_attention(model.backbone, location.name)
-        tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens)
+        vocabulary: int = model.backbone.config.vocab_size
+        tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens, vocabulary)
         embedder = cls(model, tokenizer, identity, batch_tokens or _BATCH_TOKENS[where.type])
         if location.published and location.published.reference:
             embedder._check_reference(location.published.reference)

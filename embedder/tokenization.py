@@ -40,10 +40,18 @@ class Tokenized:
 class TextTokenizer:
     """A checkpoint's fast tokenizer at one maximal length. Safe to share between threads."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int, vocabulary: int | None = None) -> None:
+        """Copy a tokenizer, which stays as it is.
+
+        Args:
+            tokenizer: The checkpoint's.
+            max_tokens: Longest text in tokens.
+            vocabulary: Tokens that the model has vectors for. Transformers gives some tokenizers a token more than
+                their checkpoint has; a text that holds it is read as if there were none. None where that is no matter.
+        """
         source: Tokenizer = tokenizer.backend_tokenizer
-        self._whole = _copy(source)
-        self._cutting = _copy(source)
+        self._whole = _copy(source, vocabulary)
+        self._cutting = _copy(source, vocabulary)
         # On the right, and room left for special tokens, as sentence-transformers does.
         self._cutting.enable_truncation(max_tokens)
         self._max_tokens = max_tokens
@@ -81,13 +89,14 @@ class TextTokenizer:
         return np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
 
-def _copy(source: Tokenizer) -> Tokenizer:
+def _copy(source: Tokenizer, vocabulary: int | None) -> Tokenizer:
     """A tokenizer of the same parts, without truncation and padding; sharing the vocabulary, it costs no time."""
     copied = Tokenizer(source.model)
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if (value := getattr(source, part)) is not None:
             setattr(copied, part, value)
-    added = [token for _, token in sorted(source.get_added_tokens_decoder().items())]
+    tokens_by_id = sorted(source.get_added_tokens_decoder().items())
+    added = [token for id, token in tokens_by_id if vocabulary is None or id < vocabulary]
     for is_special, tokens in itertools.groupby(added, key=lambda token: token.special):
         (copied.add_special_tokens if is_special else copied.add_tokens)(list(tokens))
     copied.encode_special_tokens = source.encode_special_tokens

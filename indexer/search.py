@@ -1,6 +1,7 @@
 """Search over one corpus: from what is asked to what comes back (``results`` has both as values)."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ _REMEMBERED_RANKINGS = 64
 _REMEMBERED_COUNTS = 256
 _REMEMBERED_SAMPLES = 8
 _SENTENCES_PER_PASSAGE = 24
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +353,9 @@ def _check(request: SearchRequest) -> None:
         raise SearchRefused("Result pages are counted from 1 and hold at least one result.")
     if not 0 <= request.balance <= 1:
         raise SearchRefused("The balance of meaning and words is between 0 and 1.")
+    chosen = (request.file_types, request.languages, request.folders, request.authors, *request.labels)
+    if any(_SURROGATE.search(value) for values in chosen for value in values):
+        raise SearchRefused("A filter holds half a character, which nothing in a corpus has; write it anew.")
 
 
 def _both(chosen: frozenset[str], typed: frozenset[str]) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import BigInteger, Connection, DateTime, Engine, ForeignKey, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import JSON
 
@@ -139,9 +139,13 @@ class Database:
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """A database that is away, full or locked is no bug: one sentence."""
+    """A database that is away, full or locked, and a text that none can hold, is no bug: one sentence."""
     try:
         yield
+    except (DataError, UnicodeEncodeError) as error:
+        raise CatalogError(
+            "A name or a text holds half a character, or something else that no database keeps; write it anew."
+        ) from error
     except OperationalError as error:
         raise CatalogAway(
             f"The catalog does not answer ({reason_of(error)}); see to its database, then retry."

@@ -75,7 +75,7 @@ class RequestBody(BaseModel):
             next((name for name in value if name not in cls.model_fields), None) if isinstance(value, dict) else None
         )
         if unknown is not None:
-            raise PydanticCustomError(UNKNOWN_FIELD, "There is no such field.", {"field": unknown})
+            raise PydanticCustomError(UNKNOWN_FIELD, "There is no such field.", {"field": _whole(unknown)})
         return value
 
 

@@ -1,8 +1,9 @@
 """What editors and admins do with corpora, builds and versions: roles are checked here, and changes are noted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from app.services.access import Person, Role
 from app.services.audit import AuditLog
@@ -10,6 +11,7 @@ from app.services.corpora import CorpusInfo, CorpusRefused, CorpusService, check
 from app.services.indexing import IndexService, UpToDate
 from app.services.outlook import Outlook
 from app.services.storage import Storage
+from app.services.tasks import OnProgress, Tasks
 from app.services.uploads import IncomingFile, Received, Uploads
 from embedder.catalogue import is_here
 from embedder.errors import AppError
@@ -17,7 +19,11 @@ from indexer.catalog import Catalog
 from indexer.gate import Check
 from indexer.jobs import Jobs
 from indexer.records import Corpus, Run
+from indexer.task_tables import Task
 from indexer.versions import Version, Versions
+
+GATE = "gate"
+"""Kind of the tasks that check a version."""
 
 
 class NotConfirmed(AppError):
@@ -61,6 +67,7 @@ class AdminService:
     version_service: Versions
     uploads: Uploads
     storage: Storage
+    tasks: Tasks
     audit: AuditLog
     roots: tuple[Path, ...] = ()
 
@@ -241,6 +248,42 @@ class AdminService:
         number = self.version_service.swap(name, force=force)
         self.audit.note(person, "index.swap", name, version=str(number), forced="yes" if force else "no")
         return number
+
+    def begin_check(self, person: Person, name: str, version: int, *, swap: bool = False) -> str:
+        """Have the version that waits checked in the background, since the model has to be loaded for it.
+
+        Args:
+            person: Who wants it.
+            name: The corpus.
+            version: The number that they saw waiting.
+            swap: Whether it is put in use if it passes.
+
+        Returns:
+            The task's id.
+
+        Raises:
+            TaskRefused: If too many tasks wait.
+        """
+        person.must_be(Role.ADMIN)
+        return self.tasks.submit(person, GATE, {"corpus": name, "version": version, "swap": swap})
+
+    def carry_out_check(self, person: Person, parameters: Mapping[str, Any], progress: OnProgress) -> dict[str, Any]:
+        """Check a version: the work of such a task. The result has the ``checks``; none where it was put in use.
+
+        Raises:
+            NoVersion: If none waits.
+            GateFailed: If it was to be put in use and does not pass; its sentence has what was found.
+        """
+        person.must_be(Role.ADMIN)
+        if parameters["swap"]:
+            self.swap(person, parameters["corpus"])
+            return {"checks": []}
+        return {"checks": [asdict(check) for check in self.check(person, parameters["corpus"])]}
+
+    def last_check(self, person: Person, name: str) -> Task | None:
+        """The newest task that checks a version of a corpus, if there was one."""
+        person.must_be(Role.ADMIN)
+        return next((task for task in self.tasks.recent(GATE) if task.parameters["corpus"] == name), None)
 
     def rollback(self, person: Person, name: str, number: int | None = None) -> int:
         """Go back to an earlier version, the newest of them if none is named; raises NoVersion."""

@@ -138,7 +138,11 @@ def _folder(place: Path | str) -> Path:
         if address.netloc not in ("", "localhost"):
             raise CorpusRefused(f"{place} names another machine; mount its folder here and enter that.")
         place = url2pathname(address.path)
-    root = Path(place).expanduser().resolve()
-    if not root.exists():
+    try:
+        root = Path(place).expanduser().resolve()
+        is_there = root.exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, ~nobody
+        raise CorpusRefused(f"{str(place)!r} is no path; check it.") from None
+    if not is_there:
         raise CorpusRefused(f"There is no folder or file {root}; check the path.")
     return root

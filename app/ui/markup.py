@@ -21,8 +21,11 @@ def plain(text: str) -> str:
 
 
 def as_label(text: str) -> str:
-    """Text as a widget label that shows it letter for letter: labels are Markdown, with emoji and icon codes."""
-    return text.translate(_PUNCTUATION)
+    """Text as a widget label that shows it letter for letter: labels are Markdown, with emoji and icon codes.
+
+    What ``plain`` leaves out or replaces is left out or replaced here too.
+    """
+    return text.translate(_HOSTILE).translate(_PUNCTUATION)
 
 
 def lang_attribute(code: str) -> str:

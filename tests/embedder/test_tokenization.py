@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tiny import tiny_tokenizer
 
 from embedder.checkpoint import load_tokenizer
+from embedder.encoder import Embedder
 from embedder.tokenization import TextTokenizer, clean, token_batches
 
 WORDS = [
@@ -173,3 +174,14 @@ def test_no_other_batches_within_the_budget_cost_less(lengths, budget, overhead)
 
 def test_batches_are_filled():
     assert token_batches([3, 5, 4, 5], 10) == [[1, 3], [2, 0]]
+
+
+def test_a_token_the_model_has_no_vector_for_is_read_as_text(tiny_checkpoint):
+    tokenizer = load_tokenizer(tiny_checkpoint())
+    beyond = tokenizer.unk_token  # transformers adds it to what the checkpoint has
+    assert len(tokenizer) == 401
+    assert TextTokenizer(tokenizer, 128).tokenize([beyond])[0].ids == [400]
+    ids = TextTokenizer(tokenizer, 128, 400).tokenize([f"Honey {beyond}"])[0].ids
+    assert max(ids) < 400
+    assert tokenizer.decode(ids) == f"Honey {beyond}"
+    assert Embedder.load(str(tiny_checkpoint())).encode_documents([beyond]).shape == (1, 32)

@@ -232,7 +232,8 @@ class RunFolder:
 
     def _files(self, corpus: str) -> Iterator[Path]:
         folder = self._folder / corpus
-        for path in sorted(folder.glob(f"*/{_RUN}")) if folder.is_dir() else ():
+        is_there = os.path.isdir(folder)  # False for a name too long for a folder, where Path would raise
+        for path in sorted(folder.glob(f"*/{_RUN}")) if is_there else ():
             if not path.parent.name.startswith(_PART):
                 yield path
 

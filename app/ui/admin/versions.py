@@ -8,19 +8,29 @@ from app.services.models import ModelInfo
 from app.ui.admin import pieces
 from app.ui.admin.desk import Desk, change, corpus_picker
 from app.ui.admin.state import AdminState, Section
+from app.ui.frame import calm_errors
 from app.ui.i18n import Translator
-from app.ui.markup import notice
+from app.ui.markup import as_label, notice
+from embedder.errors import AppError
 from indexer.gate import Check
 from indexer.pipeline import KEPT_GENERATIONS
+from indexer.task_tables import Task, TaskState
 from indexer.versions import Version
 
-_CHECKS = "admin_checks"
+_SECONDS = 2.0
+_WATCHED = "admin_check"
+"""The corpus whose check this session waits for: when it is over, what it changed is drawn anew."""
+
+
+class CheckFailed(AppError):
+    """A check that could not be made, or that a version to be put in use did not pass."""
 
 
 def draw(desk: Desk, state: AdminState) -> None:
     """Draw the section."""
     t = desk.t
     names = [each.info.name for each in desk.admin.corpora(desk.person)]
+    _announce(desk)
     desk.show_said()
     if not names:
         st.html(notice(t, t("admin.corpora.none"), t("admin.corpora.none.text")))
@@ -71,34 +81,77 @@ def _waiting(desk: Desk, name: str, found: Sequence[Version]) -> None:
         return
     st.html(pieces.heading(t("admin.versions.waiting", n=str(waiting)), t))
     with st.container(horizontal=True, key="version_actions"):
-        checked = st.button(t("admin.versions.check"), key="check", icon=":material/fact_check:")
-        swapped = st.button(t("admin.versions.swap"), key="swap", icon=":material/swap_horiz:", type="primary")
+        for key, icon in (("check", "fact_check"), ("swap", "swap_horiz")):
+            st.button(
+                t(f"admin.versions.{key}"),
+                key=key,
+                icon=f":material/{icon}:",
+                type="primary" if key == "swap" else "secondary",
+                on_click=_begin,
+                args=(desk, name, waiting, key == "swap"),
+            )
         with st.popover(t("admin.versions.more"), key="version_more"):
             st.html(pieces.line(t("admin.versions.force.text"), t))
-            forced = st.button(t("admin.versions.force"), key="force")
+            st.button(t("admin.versions.force"), key="force", on_click=_force, args=(desk, name))
             st.html(pieces.line(t("admin.versions.discard.text"), t))
-            discarded = st.button(t("admin.versions.discard"), key="discard")
-    if checked:
-        with st.spinner(t("admin.versions.checking")):
-            desk.act(lambda: _check(desk, name, waiting))
-        st.rerun()
-    if swapped or forced:
-        with st.spinner(t("admin.versions.checking")):
-            desk.act(lambda: t("admin.versions.swapped", n=str(desk.admin.swap(desk.person, name, force=forced))))
-        st.rerun()
-    if discarded:
-        desk.act(lambda: t("admin.versions.discarded", n=", ".join(map(str, desk.admin.discard(desk.person, name)))))
-        st.rerun()
-    seen = st.session_state.get(_CHECKS)
-    if seen and seen[:2] == (name, waiting):
-        st.html(_report(seen[2], t))
+            st.button(t("admin.versions.discard"), key="discard", on_click=_discard, args=(desk, name))
+    _check(desk, name, waiting)
 
 
-def _check(desk: Desk, name: str, waiting: int) -> str:
-    checks = desk.admin.check(desk.person, name)
-    st.session_state[_CHECKS] = (name, waiting, checks)
-    passed = sum(check.passed for check in checks)
-    return desk.t("admin.versions.checked", passed=desk.t.number(passed), all=desk.t.number(len(checks)))
+def _begin(desk: Desk, name: str, waiting: int, swap: bool) -> None:
+    def work() -> str:
+        desk.admin.begin_check(desk.person, name, waiting, swap=swap)
+        st.session_state[_WATCHED] = name
+        return desk.t("admin.versions.checking")
+
+    desk.act(work)
+
+
+def _force(desk: Desk, name: str) -> None:
+    desk.act(lambda: desk.t("admin.versions.swapped", n=str(desk.admin.swap(desk.person, name, force=True))))
+
+
+def _discard(desk: Desk, name: str) -> None:
+    def work() -> str:
+        return desk.t("admin.versions.discarded", n=", ".join(map(str, desk.admin.discard(desk.person, name))))
+
+    desk.act(work)
+
+
+@st.fragment(run_every=_SECONDS)
+def _check(desk: Desk, name: str, waiting: int) -> None:
+    """How far the check of this version is, and what came of it."""
+    with calm_errors(desk.t):
+        task = desk.admin.last_check(desk.person, name)
+        if task is None or task.parameters["version"] != waiting:
+            return
+        if not task.state.is_final:
+            st.progress(task.progress, text=as_label(desk.t("admin.versions.checking")))
+        elif st.session_state.get(_WATCHED) == name:
+            st.rerun()
+        elif task.state is TaskState.DONE and task.result["checks"]:
+            st.html(_report([Check(**check) for check in task.result["checks"]], desk.t))
+        elif task.error:
+            st.html(pieces.said(task.error, True, desk.t))
+
+
+def _announce(desk: Desk) -> None:
+    """Say what came of the check that this session waited for, once it is over."""
+    name = st.session_state.get(_WATCHED)
+    task = desk.admin.last_check(desk.person, name) if name else None
+    if task is not None and task.state.is_final:
+        del st.session_state[_WATCHED]
+        desk.act(lambda: _outcome(task, desk.t))
+
+
+def _outcome(task: Task, t: Translator) -> str:
+    if task.state is not TaskState.DONE:
+        raise CheckFailed(task.error)
+    if task.parameters["swap"]:
+        return t("admin.versions.swapped", n=str(task.parameters["version"]))
+    checks = task.result["checks"]
+    passed = sum(check["passed"] for check in checks)
+    return t("admin.versions.checked", passed=t.number(passed), all=t.number(len(checks)))
 
 
 def _report(checks: Sequence[Check], t: Translator) -> str:

@@ -34,7 +34,7 @@ class Shown:
 def actions(backend: SearchBackend, shown: Shown, result: SearchResult, t: Translator) -> None:
     """The row under a card. A fragment: what is opened here redraws nothing else."""
     opened = f"opened_{result.chunk_id}"
-    with st.container(horizontal=True, key=f"actions_{result.document_id}"):
+    with st.container(horizontal=True, width="content", key=f"actions_{result.document_id}"):
         if result.more_passages:
             _passages_switch(result, opened, t)
         _example(shown.state, result, liked=True, t=t)

@@ -1,4 +1,4 @@
-"""The row under a result: open it at its place, say whether it answers the question, and whether it is new."""
+"""What begins the row under a result: open it at its place, say whether it answers the question, whether it is new."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Judge = Callable[[SearchResult, int | None], None]
 def foot(
     result: SearchResult, corpus: str, query: str, grade: int | None, judge: Judge, t: Translator, *, is_new: bool
 ) -> None:
-    """The row under one result.
+    """The beginning of the row under one result.
 
     Args:
         result: The result.
@@ -38,7 +38,7 @@ def foot(
     chosen = None if grade is None else "yes" if grade else "no"
     if st.session_state.get(key) != chosen:
         st.session_state[key] = chosen
-    with st.container(horizontal=True, vertical_alignment="center", key=f"foot_{result.chunk_id}"):
+    with st.container(horizontal=True, vertical_alignment="center", width="content", key=f"foot_{result.chunk_id}"):
         new = f'<span class="kalm-new">{plain(t("notes.new"))}</span>' if is_new else ""
         link = document_link(corpus, result.document_id, result.chunk_id, query, t)
         st.html(f'<p class="kalm-foot"{lang_attribute(t.language)}>{new}{link}</p>', width="content")

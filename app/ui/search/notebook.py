@@ -42,13 +42,16 @@ class Notebook:
         self._grades: Mapping[str, int] = {}
         self._new: frozenset[str] = frozenset()
 
-    def place(self) -> None:
-        """Keep room for a line of suggestions, and at its end for what is saved."""
+    def place_book(self) -> None:
+        """Keep room for what is saved."""
+        if self._notes is not None:
+            self._book = st.container(width="content", key="notes_book")
+
+    def place_line(self) -> None:
+        """Keep room for a line of suggestions."""
         if self._notes is None:
             return
-        with st.container(horizontal=True, horizontal_alignment="distribute", key="notes_row"):
-            self._line = st.container(horizontal=True, vertical_alignment="center", key="notes_line")
-            self._book = st.container(width="content", key="notes_book")
+        self._line = st.container(horizontal=True, vertical_alignment="center", key="notes_line")
         if problem := st.session_state.pop(_PROBLEM, ""):
             st.html(f'<p class="kalm-notes" role="alert">{plain(problem)}</p>')
 

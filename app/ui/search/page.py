@@ -50,8 +50,10 @@ def render(backend: SearchBackend, notes: NoteBackend | None = None) -> None:
         widgets.search_field(state, corpus, t)
         widgets.mode_switch(state, t)
         notebook = Notebook(notes, visitor(), t)
-        notebook.place()
-        tools = st.container(horizontal=True, key="tools")
+        with st.container(horizontal=True, vertical_alignment="top", key="tools_row"):
+            tools = st.container(horizontal=True, width="stretch", key="tools")
+            notebook.place_book()
+        notebook.place_line()
         with tools:
             widgets.tuning(state, t)
             by_text.text_search(backend, corpus.name, t)
@@ -113,8 +115,9 @@ def _results(
     for result in page.results:
         slots.append(st.empty())
         slots[-1].html(cards.card(result, page.scored_by, None, t))
-        actions(backend, shown, result, t)
-        notebook.foot(result)
+        with st.container(horizontal=True, vertical_alignment="center", key=f"footer_{result.chunk_id}"):
+            notebook.foot(result)
+            actions(backend, shown, result, t)
     widgets.paging(state, page.has_more, t)
     _back_to_top(request)
     if state.has_words:

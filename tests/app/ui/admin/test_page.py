@@ -8,9 +8,11 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from instant_tasks import InstantTasks
 from streamlit.testing.v1 import AppTest
 
 from app.services.access import OWNER, Person, Role
+from app.services.admin import GATE
 from app.services.audit import AuditEntry
 from app.services.upkeep import EXAMINATION
 from app.ui.admin import pieces
@@ -134,7 +136,27 @@ def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, shelf, made):
     assert made.jobs.run(run.id).state is RunState.CANCELLED
 
 
-def test_a_version_is_rebuilt_checked_and_put_in_use(open_admin, shelf, made, carry_out):
+@pytest.fixture
+def instant(made):
+    """Have long work done at once; before anything else asks for the services."""
+    made.__dict__["tasks"] = InstantTasks(made)
+
+
+def test_a_check_goes_on_when_the_page_is_left(open_admin, instant, shelf, made, carry_out):
+    made.admin.build(OWNER, "shelf")
+    carry_out()
+    made.admin.rebuild(OWNER, "shelf", None, None)
+    carry_out()
+    number = made.versions.all("shelf")[0].generation.number
+    table = TaskTable(made.catalog.database)
+    table.add("1", GATE, "owner", "admin", {"corpus": "shelf", "version": number, "swap": True}, most_waiting=1)
+    table.begin("1", os.getpid())
+    assert not open_admin(section="versions").exception
+    table.fail("1", "It does not pass; build it anew.")
+    assert "It does not pass; build it anew." in words(open_admin(section="versions"))
+
+
+def test_a_version_is_rebuilt_checked_and_put_in_use(open_admin, instant, shelf, made, carry_out):
     made.admin.build(OWNER, "shelf")
     carry_out()
     page = open_admin(section="versions")
