@@ -76,6 +76,20 @@ def search(
 
 
 @commands.command()
+def update(
+    documents: Annotated[int, typer.Option(min=100, help="Files of the generated folder.")] = 100_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of them that changes.")] = 0.01,
+) -> None:
+    """Measure what a small change of a large index costs, and LangChain's index() on the same folder.
+
+    Example: kalm bench update --documents 100000 --changed 0.01
+    """
+    from app.benchmarks.updating import bench_update
+
+    typer.echo(json.dumps(bench_update(documents, changed), indent=2))
+
+
+@commands.command()
 def hybrid(
     tasks: Annotated[Path, typer.Argument(help="Folder of MTEB-shaped tasks; those of retrieval are measured.")],
     model: Annotated[str | None, typer.Option(help="A model; the configured one if not given.")] = None,
