@@ -151,10 +151,11 @@ class Catalog:
         """Files of a generation by uri, failed ones among them; none where there is no generation."""
         if number is None:
             return {}
-        query = select(FileRow).where(FileRow.corpus == corpus, in_generation(FileRow, number))
+        # Columns and not rows of the mapper, which for a hundred thousand files would take most of a plan's time.
+        states = select(FileRow.uri, FileRow.size, FileRow.mtime_ns, FileRow.digest, FileRow.error)
+        mine = and_(FileRow.corpus == corpus, in_generation(FileRow, number))
         with self.database.reading() as session:
-            rows = session.scalars(query)
-            return {row.uri: FileState(row.size, row.mtime_ns, row.digest, row.error) for row in rows}
+            return {uri: FileState(*state) for uri, *state in session.execute(states.where(mine))}
 
     def file(self, corpus: str, number: int, uri: str) -> FileState | None:
         """One file of a generation; None where it does not have it."""

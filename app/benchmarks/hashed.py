@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -45,12 +46,12 @@ class HashedEncoder:
         return np.array([match.span() for match in _WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
 
     def encode_queries(
-        self, texts: list[str] | tuple[str, ...], *, task: str = "Retrieval", instruction: str | None = None
+        self, texts: Sequence[str], *, task: str = "Retrieval", instruction: str | None = None
     ) -> Vectors:
         """As documents."""
         return self.encode_documents(texts)
 
-    def encode_documents(self, texts: list[str] | tuple[str, ...], *, task: str = "Retrieval") -> Vectors:
+    def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Unit vectors, shape (N, dim)."""
         self.encoded += len(texts)
         rows = np.zeros((len(texts), DIM), np.float32)
