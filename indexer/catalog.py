@@ -155,7 +155,10 @@ class Catalog:
         states = select(FileRow.uri, FileRow.size, FileRow.mtime_ns, FileRow.digest, FileRow.error)
         mine = and_(FileRow.corpus == corpus, in_generation(FileRow, number))
         with self.database.reading() as session:
-            return {uri: FileState(*state) for uri, *state in session.execute(states.where(mine))}
+            return {
+                uri: FileState(size, mtime_ns, digest, error)
+                for uri, size, mtime_ns, digest, error in session.execute(states.where(mine))
+            }
 
     def file(self, corpus: str, number: int, uri: str) -> FileState | None:
         """One file of a generation; None where it does not have it."""
