@@ -15,7 +15,8 @@ from app.services.corpora import CorpusInfo
 from app.services.searching import SearchService
 from embedder.errors import AppError
 from indexer.catalog import Catalog
-from indexer.documents import Documents, HeldDocument
+from indexer.documents import Documents
+from indexer.records import IndexedDocument
 from indexer.search import Mode, SearchRequest, SearchResult
 
 MAX_RESULTS = 50
@@ -34,7 +35,7 @@ class Library:
         """Every corpus that can be searched."""
         return [corpus for corpus in self.searching.corpora() if corpus.searchable]
 
-    def document(self, corpus: str, document_id: str) -> HeldDocument | None:
+    def document(self, corpus: str, document_id: str) -> IndexedDocument | None:
         """A document of the live generation; None where it does not hold it.
 
         Raises:
@@ -84,16 +85,21 @@ def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
         """The whole text of a document, with where it is from."""
         corpus, _, document_id = id.rpartition("/")
         with _told():
-            document = library.document(corpus, document_id) if corpus else None
-        if document is None:
+            found = library.document(corpus, document_id) if corpus else None
+        if found is None:
             raise ToolError(f"There is no document {id!r}, or no longer; take an id from the results of search.")
+        document = found.document
         return {
             "id": id,
             "title": document.title,
             "text": document.text,
-            "url": _address(page_url, corpus, document.id, document.uri),
-            "metadata": {"source": document.uri, "type": document.file_type, "language": document.language}
-            | document.details,
+            "url": _address(page_url, corpus, found.id, document.uri),
+            "metadata": {
+                "source": document.uri,
+                "type": document.file_type,
+                "language": document.language,
+                **document.metadata,
+            },
         }
 
     return server

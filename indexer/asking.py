@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from embedder.protocol import TextEncoder, Vectors
-from indexer.catalog import Catalog
 from indexer.chunking import Chunker
+from indexer.documents import Documents
 from indexer.generations import OpenGeneration
 from indexer.lexical import LexicalEncoder, SparseVector
 from indexer.readers.language import detect_language
@@ -64,9 +64,9 @@ class Asker:
     """Encodes requests; the latest vectors are remembered, for paging and filtering. Safe between threads."""
 
     def __init__(
-        self, catalog: Catalog, lexical: LexicalEncoder, encoder_for: Callable[[Manifest], TextEncoder]
+        self, documents: Documents, lexical: LexicalEncoder, encoder_for: Callable[[Manifest], TextEncoder]
     ) -> None:
-        self._catalog = catalog
+        self._documents = documents
         self._lexical = lexical
         self._encoder_for = encoder_for
         self._queries: Remembered[tuple[Manifest, str], Vectors] = Remembered(_REMEMBERED_QUERIES)
@@ -136,7 +136,7 @@ class Asker:
 
     def _known(self, request: SearchRequest, live: OpenGeneration) -> dict[str, IndexedDocument]:
         ids = (*request.like, *request.unlike)
-        return self._catalog.documents(request.corpus, live.number, ids) if ids else {}
+        return self._documents.some(request.corpus, live.number, ids) if ids else {}
 
     def _towards(
         self, request: SearchRequest, live: OpenGeneration, known: dict[str, IndexedDocument]

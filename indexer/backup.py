@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,6 +33,11 @@ _LEVEL = 1
 """Of compression: most of what it saves are the engine's preallocated holes."""
 
 _BLOCK = 2**20
+_RESTORING = ".restored"
+_MOVING = "moving"
+"""A file that says that what was unpacked is whole and on its way to its place."""
+
+_LOCK = "lock"
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error)
 """What a disk and a damaged archive raise."""
 
@@ -71,20 +76,18 @@ def make_backup(catalog: Catalog, data_folder: Path, lock_folder: Path, target: 
         raise BackupRefused("The catalog is on a database server; back it up with pg_dump and the indexes with it.")
     corpora = [corpus.name for corpus in catalog.corpora()]
     _check_engines(catalog, corpora)
-    partial = target.with_name(target.name + ".partial")
     try:
-        with _nobody_finishes_a_build(lock_folder, corpora), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            copied = Path(scratch) / CATALOG
-            catalog.database.copy_to(copied)
-            files = {CATALOG: copied} | dict(_generation_files(catalog, data_folder, corpora))
-            listed = _write(partial, files, corpora)
-        _verify(partial)
-        partial.rename(target)
+        with _workplace(target.with_name(target.name + ".partial")) as place:
+            partial = place / "archive"
+            with _nobody_finishes_a_build(lock_folder, corpora):
+                catalog.database.copy_to(place / CATALOG)
+                files = {CATALOG: place / CATALOG} | dict(_generation_files(catalog, data_folder, corpora))
+                listed = _write(partial, files, corpora)
+            _verify(partial)
+            partial.rename(target)
         _sync(target.parent)
     except _UNREADABLE as error:
         raise BackupRefused(f"{target} cannot be written, or not read back ({error}); nothing was changed.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return BackupReport(len(listed), sum(size for size, _ in listed.values()), tuple(corpora))
 
 
@@ -98,28 +101,66 @@ def restore_backup(source: Path, data_folder: Path) -> BackupReport:
     Raises:
         BackupRefused: If it is no archive of ours, is damaged, or the folder is in use. Nothing has changed then.
     """
+    data_folder.mkdir(parents=True, exist_ok=True)
+    work = data_folder / _RESTORING
+    _undo_half_a_restore(data_folder, work)
     taken = [name for name in (CATALOG, INDEXES) if (data_folder / name).exists()]
     if taken:
         raise BackupRefused(
             f"{data_folder} holds an installation ({', '.join(taken)}); restore into an empty folder by KALM_DATA_DIR, "
             "or move those away."
         )
-    data_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=data_folder, prefix=".restored-") as scratch:
-        place = Path(scratch)
+    with _workplace(work) as place:
+        content = place / "content"
         try:
             with tarfile.open(source, "r:gz") as archive:
-                archive.extractall(place, filter="data")
-            report = _compared(place)
+                archive.extractall(content, filter="data")
+            report = _compared(content)
         except (*_UNREADABLE, ValueError, KeyError, TypeError) as error:
             raise BackupRefused(
                 f"{source} is no backup that can be restored ({error}); nothing was changed."
             ) from error
-        if (place / INDEXES).exists():
-            (place / INDEXES).rename(data_folder / INDEXES)
-        (place / CATALOG).rename(data_folder / CATALOG)  # last: without it there is no installation
+        if (content / INDEXES).exists():
+            (place / _MOVING).touch()
+            (content / INDEXES).rename(data_folder / INDEXES)
+        (content / CATALOG).rename(data_folder / CATALOG)  # last: without it there is no installation
         _sync(data_folder)
     return report
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """An empty folder for the length of the block, for one process at a time; what a dead one left in it goes.
+
+    Raises:
+        BackupRefused: If another process is at work there.
+    """
+    folder.mkdir(exist_ok=True)
+    try:
+        with locked(folder / _LOCK, wait=False):
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != _LOCK:
+                    path.unlink()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except AlreadyLocked as error:
+        raise BackupRefused(f"Another process is at work in {folder}; wait until it is done.") from error
+
+
+def _undo_half_a_restore(data_folder: Path, work: Path) -> None:
+    """Take out indexes whose catalog did not follow, since the process that moved them was killed in between."""
+    content = work / "content"
+    if not (work / _MOVING).exists() or (content / INDEXES).exists() or not (content / CATALOG).exists():
+        return
+    try:
+        with locked(work / _LOCK, wait=False):
+            shutil.rmtree(data_folder / INDEXES, ignore_errors=True)
+    except AlreadyLocked as error:
+        raise BackupRefused(f"Another process restores into {data_folder}; wait until it is done.") from error
 
 
 def _check_engines(catalog: Catalog, corpora: Sequence[str]) -> None:

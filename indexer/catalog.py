@@ -19,16 +19,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from indexer import staging
 from indexer.duplicate_tables import similar_documents
 from indexer.records import (
-    ChunkPlace,
     Corpus,
-    Document,
     Duplicate,
     FileState,
     Generation,
-    IndexedDocument,
     KnownDocument,
     Manifest,
-    Section,
 )
 from indexer.staging import in_generation
 from indexer.tables import (
@@ -45,8 +41,8 @@ from indexer.tables import (
 )
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-_PAGE = 64
-"""Documents read at a time; one may be a whole book."""
+_PAGE = 1_000
+"""Documents whose passages are read at a time."""
 
 
 class Catalog:
@@ -155,10 +151,21 @@ class Catalog:
         """Files of a generation by uri, failed ones among them; none where there is no generation."""
         if number is None:
             return {}
-        query = select(FileRow).where(FileRow.corpus == corpus, in_generation(FileRow, number))
+        # Columns and not rows of the mapper, which for a hundred thousand files would take most of a plan's time.
+        states = select(FileRow.uri, FileRow.size, FileRow.mtime_ns, FileRow.digest, FileRow.error)
+        mine = and_(FileRow.corpus == corpus, in_generation(FileRow, number))
         with self.database.reading() as session:
-            rows = session.scalars(query)
-            return {row.uri: FileState(row.size, row.mtime_ns, row.digest, row.error) for row in rows}
+            return {
+                uri: FileState(size, mtime_ns, digest, error)
+                for uri, size, mtime_ns, digest, error in session.execute(states.where(mine))
+            }
+
+    def file(self, corpus: str, number: int, uri: str) -> FileState | None:
+        """One file of a generation; None where it does not have it."""
+        mine = and_(FileRow.corpus == corpus, FileRow.uri == uri, in_generation(FileRow, number))
+        with self.database.reading() as session:
+            row = session.scalars(select(FileRow).where(mine)).first()
+            return None if row is None else FileState(row.size, row.mtime_ns, row.digest, row.error)
 
     def known_documents(self, corpus: str, number: int, uri: str) -> dict[str, KnownDocument]:
         """Documents of one file in a generation, by document id."""
@@ -170,23 +177,6 @@ class Catalog:
                 row.document_id: KnownDocument(row.digest, tuple(chunk[0] for chunk in row.chunks))
                 for row in session.execute(query)
             }
-
-    def titles(self, corpus: str, limit: int) -> list[str]:
-        """Titles of documents of the live generation, spread over the corpus by their ids."""
-        live = self.corpus(corpus).live
-        if live is None:
-            return []
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, live))
-        query = select(DocumentRow.title).where(mine).order_by(DocumentRow.document_id).limit(limit)
-        with self.database.reading() as session:
-            return list(session.scalars(query))
-
-    def documents(self, corpus: str, number: int, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
-        """Some documents of a generation by id; those that it does not have are left out."""
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
-        query = select(DocumentRow).where(mine, DocumentRow.document_id.in_(sorted(document_ids)))
-        with self.database.reading() as session:
-            return {row.document_id: _indexed(row) for row in session.scalars(query)}
 
     def documents_in(
         self, corpus: str, number: int, folders: Collection[str], authors: Collection[str], limit: int
@@ -208,21 +198,6 @@ class Catalog:
             found = list(session.scalars(select(DocumentRow.document_id).where(*mine).limit(limit + 1)))
         return frozenset(found) if len(found) <= limit else None
 
-    def leads(self, corpus: str, number: int, characters: int, limit: int | None = None) -> list[tuple[str, str, str]]:
-        """Id, title and beginning of documents of a generation, spread over the corpus by their ids.
-
-        Args:
-            corpus: Its name.
-            number: The generation.
-            characters: How much of each text.
-            limit: How many documents; None for all.
-        """
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
-        query = select(DocumentRow.document_id, DocumentRow.title, func.substr(DocumentRow.text, 1, characters))
-        with self.database.reading() as session:
-            found = session.execute(query.where(mine).order_by(DocumentRow.document_id).limit(limit))
-            return [(id, title, text) for id, title, text in found]
-
     def facet(self, corpus: str, number: int, field: str, only: Mapping[str, Collection[str]]) -> list[tuple[str, int]]:
         """Documents of a generation per value of ``file_type`` or ``language``, most frequent first."""
         columns = {"file_type": DocumentRow.file_type, "language": DocumentRow.language}
@@ -236,20 +211,6 @@ class Catalog:
         )
         with self.database.reading() as session:
             return [(value, count) for value, count in session.execute(query)]
-
-    def staged(self, corpus: str, number: int) -> Iterator[IndexedDocument]:
-        """Documents that were new or changed in a generation, in the order they were entered."""
-        last = 0
-        mine = and_(DocumentRow.corpus == corpus, DocumentRow.first == number)
-        while True:  # a page to a transaction: whoever reads them takes long
-            query = select(DocumentRow).where(mine, DocumentRow.id > last).order_by(DocumentRow.id).limit(_PAGE)
-            with self.database.reading() as session:
-                rows = list(session.scalars(query))
-                page = [_indexed(row) for row in rows]
-                last = rows[-1].id if rows else last
-            yield from page
-            if len(page) < _PAGE:
-                return
 
     def chunk_ids(self, corpus: str, number: int) -> Iterator[tuple[str, str]]:
         """Every passage that a generation has by the catalog, with the uri of its file."""
@@ -355,21 +316,6 @@ def _generation(row: GenerationRow) -> Generation:
         chunks=row.chunks,
         created=aware(row.created),
     )
-
-
-def _indexed(row: DocumentRow) -> IndexedDocument:
-    document = Document(
-        uri=row.uri,
-        key=row.key,
-        title=row.title,
-        text=row.text,
-        sections=tuple(Section(start, end, tuple(names), page) for start, end, page, *names in row.sections),
-        file_type=row.file_type,
-        language=row.language,
-        metadata=dict(row.details),
-    )
-    places = tuple(ChunkPlace(id, start, end) for id, start, end in row.chunks)
-    return IndexedDocument(row.document_id, document, row.digest, places)
 
 
 def _corpus(row: CorpusRow) -> Corpus:

@@ -1,45 +1,23 @@
-"""Documents of a generation, read again from the catalog: one by its id, a sample of many, all of them in order."""
+"""Documents of a generation, read again from the catalog: some by their ids, how they begin, all of them in order."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
-from indexer.records import ChunkPlace, FileState, Section
+from indexer.records import ChunkPlace, Document, IndexedDocument, Section
 from indexer.staging import in_generation
-from indexer.tables import Database, DocumentRow, FileRow
+from indexer.tables import Database, DocumentRow
 
 _PAGE = 64
 """Documents read at a time; one may be a whole book."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldDocument:
-    """A document as a generation holds it.
-
-    Attributes:
-        details: Its further columns or fields.
-        chunks: Its passages, in order.
-        file: Its file as it was when it was read; None where the catalog does not say.
-    """
-
-    id: str
-    uri: str
-    key: str
-    title: str
-    text: str
-    sections: tuple[Section, ...]
-    file_type: str
-    language: str
-    details: dict[str, str]
-    chunks: tuple[ChunkPlace, ...]
-    file: FileState | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Beginning:
     """What a document is called and how it begins."""
 
+    id: str
     title: str
     text: str
 
@@ -50,51 +28,58 @@ class Documents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def one(self, corpus: str, number: int, document_id: str) -> HeldDocument | None:
+    def one(self, corpus: str, number: int, document_id: str) -> IndexedDocument | None:
         """A document of a generation; None where it does not hold it."""
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+        return self.some(corpus, number, [document_id]).get(document_id)
+
+    def some(self, corpus: str, number: int, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
+        """Some documents of a generation by id; those that it does not have are left out."""
+        query = select(DocumentRow).where(_held(corpus, number), DocumentRow.document_id.in_(sorted(document_ids)))
         with self._database.reading() as session:
-            row = session.scalars(select(DocumentRow).where(mine, DocumentRow.document_id == document_id)).first()
-            if row is None:
-                return None
-            same = and_(FileRow.corpus == corpus, FileRow.uri == row.uri, in_generation(FileRow, number))
-            file = session.scalars(select(FileRow).where(same)).first()
-            state = None if file is None else FileState(file.size, file.mtime_ns, file.digest, file.error)
-            return _held(row, state)
+            return {row.document_id: _indexed(row) for row in session.scalars(query)}
 
-    def all(self, corpus: str, number: int) -> Iterator[HeldDocument]:
+    def all(self, corpus: str, number: int) -> Iterator[IndexedDocument]:
         """Every document of a generation, in the order they were entered; a transaction for a few at a time."""
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
-        last = 0
-        while True:
-            query = select(DocumentRow).where(mine, DocumentRow.id > last).order_by(DocumentRow.id).limit(_PAGE)
-            with self._database.reading() as session:
-                rows = list(session.scalars(query))
-                page = [_held(row) for row in rows]
-                last = rows[-1].id if rows else last
-            yield from page
-            if len(page) < _PAGE:
-                return
+        return self._in_order(_held(corpus, number))
 
-    def sample(self, corpus: str, number: int, limit: int, characters: int) -> list[Beginning]:
+    def staged(self, corpus: str, number: int) -> Iterator[IndexedDocument]:
+        """Documents that were new or changed in a generation, as ``all`` gives them."""
+        return self._in_order(and_(DocumentRow.corpus == corpus, DocumentRow.first == number))
+
+    def beginnings(self, corpus: str, number: int, characters: int, limit: int | None = None) -> list[Beginning]:
         """How documents of a generation begin, spread over the corpus by their ids.
 
         Args:
             corpus: Its name.
             number: The generation.
-            limit: Most documents.
             characters: Most characters of the text of each.
+            limit: Most documents; None for all.
         """
-        mine = and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
         begins = func.substr(DocumentRow.text, 1, characters)
-        query = select(DocumentRow.title, begins).where(mine).order_by(DocumentRow.document_id).limit(limit)
+        query = select(DocumentRow.document_id, DocumentRow.title, begins).where(_held(corpus, number))
         with self._database.reading() as session:
-            return [Beginning(title, text) for title, text in session.execute(query)]
+            found = session.execute(query.order_by(DocumentRow.document_id).limit(limit))
+            return [Beginning(id, title, text) for id, title, text in found]
+
+    def _in_order(self, mine: ColumnElement[bool]) -> Iterator[IndexedDocument]:
+        last = 0
+        while True:  # a page to a transaction: whoever reads them takes long
+            query = select(DocumentRow).where(mine, DocumentRow.id > last).order_by(DocumentRow.id).limit(_PAGE)
+            with self._database.reading() as session:
+                rows = list(session.scalars(query))
+                page = [_indexed(row) for row in rows]
+                last = rows[-1].id if rows else last
+            yield from page
+            if len(page) < _PAGE:
+                return
 
 
-def _held(row: DocumentRow, file: FileState | None = None) -> HeldDocument:
-    return HeldDocument(
-        id=row.document_id,
+def _held(corpus: str, number: int) -> ColumnElement[bool]:
+    return and_(DocumentRow.corpus == corpus, in_generation(DocumentRow, number))
+
+
+def _indexed(row: DocumentRow) -> IndexedDocument:
+    document = Document(
         uri=row.uri,
         key=row.key,
         title=row.title,
@@ -102,7 +87,7 @@ def _held(row: DocumentRow, file: FileState | None = None) -> HeldDocument:
         sections=tuple(Section(start, end, tuple(names), page) for start, end, page, *names in row.sections),
         file_type=row.file_type,
         language=row.language,
-        details=dict(row.details),
-        chunks=tuple(ChunkPlace(id, start, end) for id, start, end in row.chunks),
-        file=file,
+        metadata=dict(row.details),
     )
+    places = tuple(ChunkPlace(id, start, end) for id, start, end in row.chunks)
+    return IndexedDocument(row.document_id, document, row.digest, places)

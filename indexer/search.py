@@ -14,6 +14,7 @@ from indexer.background import Background, background, random_vectors
 from indexer.catalog import Catalog
 from indexer.chunking import sentence_spans
 from indexer.diversity import maximal_marginal_relevance
+from indexer.documents import Documents
 from indexer.facets import by_field, by_folder, by_label, with_rest
 from indexer.filters import Filters, filters_of
 from indexer.fusion import Ranked
@@ -95,7 +96,8 @@ class Searcher:
         self._lexical = lexical
         self._encoder_for = encoder_for
         self._labels = LabelTable(catalog.database)
-        self._asker = Asker(catalog, lexical, lambda manifest: self._encoder_for(manifest))
+        self._documents = Documents(catalog.database)
+        self._asker = Asker(self._documents, lexical, lambda manifest: self._encoder_for(manifest))
         self._generations = LiveGenerations(catalog, engine)
         self._rankings: Remembered[tuple[object, ...], list[Found]] = Remembered(_REMEMBERED_RANKINGS)
         self._counts: Remembered[tuple[object, ...], list[str]] = Remembered(_REMEMBERED_COUNTS)
@@ -191,7 +193,7 @@ class Searcher:
     def documents(self, corpus: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
         """Whole documents of the live generation by their ids; ids that are not there are left out."""
         with self._generations.use(corpus) as live:
-            return self._catalog.documents(corpus, live.number, document_ids)
+            return self._documents.some(corpus, live.number, document_ids)
 
     def close(self) -> None:
         """Let go of all open generations."""

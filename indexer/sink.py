@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from embedder.protocol import TextEncoder
 from indexer.catalog import Catalog
 from indexer.chunking import passage_for_embedding
+from indexer.documents import Documents
 from indexer.lexical import LexicalEncoder
 from indexer.query_text import parse_day
 from indexer.records import NAMESPACE, Chunk, ChunkPlace, Document, IndexedDocument
@@ -60,7 +61,7 @@ class GenerationSink:
         """
         stale = set() if base is None else self.catalog.replaced_chunks(corpus, number)
         expected = self.store.count()
-        passages = _passages(self.catalog.staged(corpus, number))
+        passages = _passages(Documents(self.catalog.database).staged(corpus, number))
         while batch := list(islice(passages, FLUSH_CHUNKS)):
             on_batch()
             self._write(batch)

@@ -45,7 +45,7 @@ FENCES = {
     "mteb": ("app/evaluation/",),
     "peft": ("trainer/student.py",),
     "matplotlib": ("trainer/plots.py",),
-    "langchain_core": ("embedder/langchain", "indexer/langchain"),
+    "langchain_core": ("embedder/langchain", "indexer/langchain", "app/benchmarks/langchain_peer.py"),
     "langchain": ("app/chat.py",),
     "mcp": ("app/agents.py",),
     "langchain_qdrant": ("indexer/langchain_sparse.py",),

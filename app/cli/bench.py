@@ -115,6 +115,36 @@ def vectors(
 
 
 @commands.command()
+def update(
+    documents: Annotated[int, typer.Option(min=100, help="Files of the generated folder.")] = 100_000,
+    changed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of them that changes.")] = 0.01,
+) -> None:
+    """Measure what a small change of a large index costs, and LangChain's index() on the same folder.
+
+    Example: kalm bench update --documents 100000 --changed 0.01
+    """
+    from app.benchmarks.updating import bench_update
+
+    typer.echo(json.dumps(bench_update(documents, changed), indent=2))
+
+
+@commands.command()
+def rebuild(
+    texts: Annotated[Path, typer.Option(help="Folder whose documents are indexed.")] = Path("samples"),
+    model: Annotated[str | None, typer.Option(help="A model; the configured one if not given.")] = None,
+    searchers: Annotated[int, typer.Option(min=1, help="How many people search at once.")] = 50,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long they search before the rebuild.")] = 30.0,
+) -> None:
+    """Measure what people who search notice while a worker rebuilds the index and puts the new one in use.
+
+    Example: kalm bench rebuild --searchers 50
+    """
+    from app.benchmarks.rebuilding import bench_rebuild
+
+    typer.echo(json.dumps(bench_rebuild(texts, model, searchers, seconds), indent=2))
+
+
+@commands.command()
 def hybrid(
     tasks: Annotated[Path, typer.Argument(help="Folder of MTEB-shaped tasks; those of retrieval are measured.")],
     model: Annotated[str | None, typer.Option(help="A model; the configured one if not given.")] = None,

@@ -11,8 +11,8 @@ from pathlib import Path
 from app.services.page_image import render_page
 from embedder.errors import AppError
 from indexer.catalog import Catalog
-from indexer.documents import Documents, HeldDocument
-from indexer.records import ChunkPlace, Corpus, Section
+from indexer.documents import Documents
+from indexer.records import ChunkPlace, Corpus, Document, FileState, IndexedDocument, Section
 from indexer.remembered import Remembered
 from indexer.results import Span
 from indexer.tables import CatalogError
@@ -102,6 +102,23 @@ class DocumentView:
         return self.uri.rpartition("/")[2]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A document as the live generation holds it.
+
+    Attributes:
+        file: Its file as it was when it was read; None where the catalog does not say.
+    """
+
+    home: Corpus
+    indexed: IndexedDocument
+    file: FileState | None
+
+    @property
+    def document(self) -> Document:
+        return self.indexed.document
+
+
 class DocumentService:
     """The documents of all corpora, for reading. Safe between threads."""
 
@@ -126,35 +143,35 @@ class DocumentService:
         Returns:
             None where the corpus does not have it, or no longer.
         """
-        found = self._held(corpus, document_id)
-        if found is None:
+        held = self._held(corpus, document_id)
+        if held is None:
             return None
-        home, held = found
-        place = next((each for each in held.chunks if each.id == passage_id), None)
-        page = _page(held, place, page)
-        first, last = _scope(held, page)
-        begin, end = _window(held, (first, last), place, start)
-        original = _original(home, held)
+        document = held.document
+        place = next((each for each in held.indexed.chunks if each.id == passage_id), None)
+        page = _page(document, place, page)
+        first, last = _scope(document, page)
+        begin, end = _window(document, (first, last), place, start)
+        original = _original(held)
         return DocumentView(
             corpus=corpus,
-            id=held.id,
-            title=held.title,
-            uri=held.uri,
-            key=held.key,
-            file_type=held.file_type,
-            language=held.language,
-            details=held.details,
-            pieces=_pieces(held, (begin, end), place),
+            id=held.indexed.id,
+            title=document.title,
+            uri=document.uri,
+            key=document.key,
+            file_type=document.file_type,
+            language=document.language,
+            details=document.metadata,
+            pieces=_pieces(document, (begin, end), place),
             start=begin,
             end=end,
             first=first,
             last=last,
             page=page,
-            pages=_pages(held),
+            pages=_pages(document),
             has_passage=place is not None,
             original=original,
             size=held.file.size if held.file else 0,
-            has_picture=_is_pdf(held) and page is not None and original is Original.SAME,
+            has_picture=_is_pdf(document) and page is not None and original is Original.SAME,
         )
 
     def page_image(self, corpus: str, document_id: str, page: int) -> bytes:
@@ -164,10 +181,11 @@ class DocumentService:
             NotHandedOut: If the file is gone or has changed since it was read, or is no PDF.
             PageNotDrawn: If the page cannot be drawn.
         """
-        home, held = self._there(corpus, document_id)
-        if not _is_pdf(held) or _original(home, held) is not Original.SAME or held.file is None:
-            raise NotHandedOut(f"The pages of {held.uri} cannot be shown: its file is not as it was when it was read.")
-        path = _safe_path(home.root, held.uri)
+        held = self._there(corpus, document_id)
+        uri = held.document.uri
+        if not _is_pdf(held.document) or _original(held) is not Original.SAME or held.file is None:
+            raise NotHandedOut(f"The pages of {uri} cannot be shown: its file is not as it was when it was read.")
+        path = _safe_path(held.home.root, uri)
 
         def make() -> bytes:
             with self._drawing:
@@ -181,28 +199,31 @@ class DocumentService:
         Raises:
             NotHandedOut: If it is gone, leads out of the corpus's folder, or has more than ``MOST_DOWNLOAD_BYTES``.
         """
-        home, held = self._there(corpus, document_id)
-        path = _safe_path(home.root, held.uri)
+        held = self._there(corpus, document_id)
+        uri = held.document.uri
+        path = _safe_path(held.home.root, uri)
         try:
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise NotHandedOut(f"{held.uri} is no file any more.")
+                    raise NotHandedOut(f"{uri} is no file any more.")
                 content = file.read(MOST_DOWNLOAD_BYTES + 1)
         except OSError as error:
-            raise NotHandedOut(f"The file {held.uri} cannot be opened ({error.strerror}).") from error
+            raise NotHandedOut(f"The file {uri} cannot be opened ({error.strerror}).") from error
         if len(content) > MOST_DOWNLOAD_BYTES:
-            raise NotHandedOut(f"The file {held.uri} is too large to be handed out here; open it where it is.")
+            raise NotHandedOut(f"The file {uri} is too large to be handed out here; open it where it is.")
         return content
 
-    def _held(self, corpus: str, document_id: str) -> tuple[Corpus, HeldDocument] | None:
+    def _held(self, corpus: str, document_id: str) -> _Held | None:
         try:
             home = self._catalog.corpus(corpus)
         except CatalogError:
             return None
-        held = None if home.live is None else self._documents.one(corpus, home.live, document_id)
-        return None if held is None else (home, held)
+        indexed = None if home.live is None else self._documents.one(corpus, home.live, document_id)
+        if home.live is None or indexed is None:
+            return None
+        return _Held(home, indexed, self._catalog.file(corpus, home.live, indexed.document.uri))
 
-    def _there(self, corpus: str, document_id: str) -> tuple[Corpus, HeldDocument]:
+    def _there(self, corpus: str, document_id: str) -> _Held:
         found = self._held(corpus, document_id)
         if found is None:
             raise NotHandedOut("This document is no longer in the corpus; search for it again.")
@@ -222,9 +243,9 @@ def _safe_path(root: Path, uri: str) -> Path:
     raise NotHandedOut(f"The file {uri} is no longer a file of its corpus.")
 
 
-def _original(home: Corpus, held: HeldDocument) -> Original:
+def _original(held: _Held) -> Original:
     try:
-        status = _safe_path(home.root, held.uri).stat()
+        status = _safe_path(held.home.root, held.document.uri).stat()
     except (NotHandedOut, OSError):
         return Original.GONE
     known = held.file
@@ -232,48 +253,48 @@ def _original(home: Corpus, held: HeldDocument) -> Original:
     return Original.SAME if is_same else Original.CHANGED
 
 
-def _is_pdf(held: HeldDocument) -> bool:
+def _is_pdf(document: Document) -> bool:
     """Whether the file itself is one; those in archives are not unpacked again."""
-    return held.file_type == "pdf" and not held.key
+    return document.file_type == "pdf" and not document.key
 
 
-def _pages(held: HeldDocument) -> tuple[int, ...]:
-    return tuple(sorted({section.page for section in held.sections if section.page is not None}))
+def _pages(document: Document) -> tuple[int, ...]:
+    return tuple(sorted({section.page for section in document.sections if section.page is not None}))
 
 
-def _page(held: HeldDocument, place: ChunkPlace | None, wanted: int | None) -> int | None:
-    pages = _pages(held)
+def _page(document: Document, place: ChunkPlace | None, wanted: int | None) -> int | None:
+    pages = _pages(document)
     if not pages:
         return None
     if wanted in pages:
         return wanted
-    there = _section_at(held, place.start) if place is not None else None
+    there = _section_at(document, place.start) if place is not None else None
     return there.page if there is not None and there.page is not None else pages[0]
 
 
-def _section_at(held: HeldDocument, offset: int) -> Section | None:
-    return next((section for section in held.sections if section.end > offset), None)
+def _section_at(document: Document, offset: int) -> Section | None:
+    return next((section for section in document.sections if section.end > offset), None)
 
 
-def _scope(held: HeldDocument, page: int | None) -> Span:
+def _scope(document: Document, page: int | None) -> Span:
     """Where a page begins and ends in the text; all of the text where there are none."""
-    mine = [section for section in held.sections if section.page == page]
+    mine = [section for section in document.sections if section.page == page]
     if page is None or not mine:
-        return 0, len(held.text)
+        return 0, len(document.text)
     return mine[0].start, mine[-1].end
 
 
-def _window(held: HeldDocument, scope: Span, place: ChunkPlace | None, start: int | None) -> Span:
+def _window(document: Document, scope: Span, place: ChunkPlace | None, start: int | None) -> Span:
     first, last = scope
     if last - first <= WINDOW_CHARACTERS:
         return scope
     is_here = place is not None and first <= place.start < last
     if start is None and place is not None and is_here:
-        start = _line_start(held.text, max(first, place.start - _BEFORE_PASSAGE))
+        start = _line_start(document.text, max(first, place.start - _BEFORE_PASSAGE))
     begin = min(max(first, start if start is not None else first), max(first, last - 1))
     end = min(last, begin + WINDOW_CHARACTERS)
     if end < last:
-        end = max(begin + 1, _line_start(held.text, end))
+        end = max(begin + 1, _line_start(document.text, end))
     return begin, end
 
 
@@ -283,10 +304,10 @@ def _line_start(text: str, offset: int) -> int:
     return start or offset
 
 
-def _pieces(held: HeldDocument, window: Span, place: ChunkPlace | None) -> tuple[Piece, ...]:
+def _pieces(document: Document, window: Span, place: ChunkPlace | None) -> tuple[Piece, ...]:
     begin, end = window
     made: list[Piece] = []
-    for section in held.sections:
+    for section in document.sections:
         start, stop = max(section.start, begin), min(section.end, end)
         if start >= stop:
             continue
@@ -294,5 +315,5 @@ def _pieces(held: HeldDocument, window: Span, place: ChunkPlace | None) -> tuple
         if place is not None:
             low, high = max(place.start, start) - start, min(place.end, stop) - start
             marked = (low, high) if low < high else None
-        made.append(Piece(section.headings, held.text[start:stop], marked, start == section.start))
+        made.append(Piece(section.headings, document.text[start:stop], marked, start == section.start))
     return tuple(made)

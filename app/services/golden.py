@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedder.errors import AppError
-from indexer.documents import HeldDocument
 from indexer.note_tables import Judgment
 from indexer.readers.language import detect_language
+from indexer.records import IndexedDocument
 
 
 class ExportRefused(AppError):
@@ -87,7 +87,7 @@ def write_pairs(judgments: Sequence[Judgment], target: Path) -> Exported:
     return Exported(len(rows), len(texts), len(set(texts)))
 
 
-def write_mteb(judgments: Sequence[Judgment], documents: Iterable[HeldDocument], target: Path) -> Exported:
+def write_mteb(judgments: Sequence[Judgment], documents: Iterable[IndexedDocument], target: Path) -> Exported:
     """Write a retrieval task: a folder with corpus, queries, qrels and ``task.json``, for kalm train's evaluation.
 
     The corpus is every passage of the documents, and those judged that the index no longer has.
@@ -105,9 +105,9 @@ def write_mteb(judgments: Sequence[Judgment], documents: Iterable[HeldDocument],
     _check(queries)
     kept = [each for each in agreed if each.query in set(queries)]
     passages = {
-        place.id: (document.title, document.text[place.start : place.end])
-        for document in documents
-        for place in document.chunks
+        place.id: (one.document.title, one.document.text[place.start : place.end])
+        for one in documents
+        for place in one.chunks
     }
     passages = {each.passage_id: (each.title, each.text) for each in kept} | passages
     ids = {query: f"q{number}" for number, query in enumerate(queries, start=1)}

@@ -265,7 +265,7 @@ class NoteService:
             return collect(())
         return self._terms.get(
             (corpus, live),
-            lambda: collect(self._documents.sample(corpus, live, SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS)),
+            lambda: collect(self._documents.beginnings(corpus, live, SAMPLED_CHARACTERS, SAMPLED_DOCUMENTS)),
         )
 
     def _is_stale(self, search: SavedSearch) -> bool:

@@ -113,13 +113,12 @@ def test_any_place_gives_a_bounded_part_of_the_text(lengths, passage, start, pag
     text = " ".join("x" * length for length in lengths)
     first = min(passage[0], len(text) - 1)
     one = document("a.txt", text, sections=bounds, chunks=[(first, min(len(text), first + passage[1]))])
-    held = module.HeldDocument(one.id, "a.txt", "", "A", text, one.document.sections, "text", "en", {}, one.chunks)
-    chosen = module._page(held, one.chunks[0], page)
-    scope = module._scope(held, chosen)
-    begin, end = module._window(held, scope, one.chunks[0], start)
+    chosen = module._page(one.document, one.chunks[0], page)
+    scope = module._scope(one.document, chosen)
+    begin, end = module._window(one.document, scope, one.chunks[0], start)
     assert scope[0] <= begin < end <= scope[1]
     assert end - begin <= WINDOW_CHARACTERS
-    for piece in module._pieces(held, (begin, end), one.chunks[0]):
+    for piece in module._pieces(one.document, (begin, end), one.chunks[0]):
         assert piece.text
         assert piece.marked is None or 0 <= piece.marked[0] < piece.marked[1] <= len(piece.text)
 

@@ -9,15 +9,17 @@ from indexer.documents import Beginning
 
 DOCUMENTS = [
     Beginning(
-        "How Honeybees Make Honey", "Honeybees gather nectar. Honeybees dance. Other honeybees watch. Honey keeps."
+        "", "How Honeybees Make Honey", "Honeybees gather nectar. Honeybees dance. Other honeybees watch. Honey keeps."
     ),
     Beginning(
-        "Honeybees in Winter", "A winter cluster of honeybees eats honey. In winter, honeybees wait for winter to end."
+        "",
+        "Honeybees in Winter",
+        "A winter cluster of honeybees eats honey. In winter, honeybees wait for winter to end.",
     ),
-    Beginning("NASA and the Moon", "NASA flew to the moon in winter. NASA landed; NASA left. Nectar is not there."),
-    Beginning("Why NASA Flies", "NASA flies, and the moon waits."),
-    Beginning("蜜蜂怎样酿蜜", "蜜蜂采集花蜜，蜜蜂再把花蜜酿成蜂蜜。蜜蜂很忙。"),
-    Beginning("蜜蜂过冬", "冬天的蜜蜂聚成一团。"),
+    Beginning("", "NASA and the Moon", "NASA flew to the moon in winter. NASA landed; NASA left. Nectar is not there."),
+    Beginning("", "Why NASA Flies", "NASA flies, and the moon waits."),
+    Beginning("", "蜜蜂怎样酿蜜", "蜜蜂采集花蜜，蜜蜂再把花蜜酿成蜂蜜。蜜蜂很忙。"),
+    Beginning("", "蜜蜂过冬", "冬天的蜜蜂聚成一团。"),
 ]
 
 

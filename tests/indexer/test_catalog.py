@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, text
 
 from indexer import staging
 from indexer.catalog import Catalog, CatalogError
+from indexer.documents import Documents
 from indexer.jobs import Jobs
 from indexer.records import (
     ChunkPlace,
@@ -111,7 +112,7 @@ def test_entering_a_file_again_is_as_if_only_the_last_time_were(catalog, fresh):
     for _ in range(2):
         stage(catalog, number, base, "a", FileOutcome(state(), "", (indexed("a", digest="3"),)))
     assert _digests(catalog, number, "a") == ["3"]
-    assert [document.digest for document in catalog.staged("books", number)] == ["3"]
+    assert [document.digest for document in Documents(catalog.database).staged("books", number)] == ["3"]
     assert catalog.replaced_chunks("books", number) == ({"chunk-a-1", "chunk-b-1"} if fresh else {"chunk-a-1"})
     assert (_digests(catalog, first, "a"), catalog.failed_files("books", first)) == (["1"], {})
 
@@ -121,7 +122,7 @@ def test_staged_documents_read_back_as_they_were_entered(catalog):
     number = begin(catalog)
     for document in documents:
         stage(catalog, number, None, document.document.uri, FileOutcome(state(), "", (document,)))
-    assert list(catalog.staged("books", number)) == documents
+    assert list(Documents(catalog.database).staged("books", number)) == documents
 
 
 def test_a_committed_generation_reads_back(catalog):
@@ -135,8 +136,14 @@ def test_a_committed_generation_reads_back(catalog):
     assert [(document.digest, document.chunk_ids) for document in known.values()] == [("1", ("chunk-a-1",))]
     assert catalog.facet("books", number, "language", {}) == [("en", 1), ("zh", 1)]
     assert catalog.facet("books", number, "language", {"file_type": {"pdf"}}) == [("zh", 1)]
-    assert len(catalog.titles("books", 5)) == 2
-    assert len(catalog.titles("books", 1)) == 1
+    assert catalog.file("books", number, "a") == catalog.files("books", number)["a"]
+    assert catalog.file("books", number, "z") is None
+    held = Documents(catalog.database)
+    assert {(one.title, one.text) for one in held.beginnings("books", number, 3)} == {
+        ("Title of a", "tex"),
+        ("Title of b", "tex"),
+    }
+    assert len(held.beginnings("books", number, 3, limit=1)) == 1
 
 
 def test_each_generation_keeps_its_own_documents(catalog):

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer.catalog import Catalog
+from indexer.documents import Documents
 from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
 from indexer.jobs import JobError, Jobs
 from indexer.leases import LeaseLost, Leases
@@ -71,7 +72,11 @@ def outcome(task, error="", mark=""):
 
 
 def staged(desk, run):
-    return sorted(document.document.uri for document in desk.catalog.staged("books", run.generation))
+    return sorted(one.document.uri for one in documents(desk, run))
+
+
+def documents(desk, run):
+    return Documents(desk.catalog.database).staged("books", run.generation)
 
 
 # Leases
@@ -177,7 +182,7 @@ def test_a_lease_that_ran_out_goes_to_another_and_the_first_is_turned_away(desk)
     with pytest.raises(LeaseLost):
         desk.leases.complete(run.id, "slow", task, outcome(task, mark="slow"))
     desk.leases.complete(run.id, "quick", again, outcome(task, mark="quick"))
-    assert [document.document.title for document in desk.catalog.staged("books", run.generation)] == ["quick"]
+    assert [one.document.title for one in documents(desk, run)] == ["quick"]
 
 
 def test_heartbeats_keep_a_lease(desk):

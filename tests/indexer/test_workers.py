@@ -1,8 +1,7 @@
-"""Builds by real processes: shared, killed at any moment, paused; running again heals, nothing is lost or doubled."""
+"""Builds by real processes: shared, one of them killed, paused; nothing is lost or doubled."""
 
 import multiprocessing
 import os
-import random
 import signal
 import sqlite3
 import sys
@@ -10,44 +9,19 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from build_cases import Bench, HashEncoder, check_whole, found
 
+from indexer.catalog import Catalog
+from indexer.edge_store import EdgeEngine
 from indexer.jobs import JobError
 from indexer.pipeline import BuildRefused, cancel
 from indexer.records import RunState
-from indexer.search import Mode, SearchRequest
 
 SPAWN = multiprocessing.get_context("spawn")
-KILLS = int(os.environ.get("KALM_TEST_KILLS", "5"))
-
-
-def found(bench, query="honey"):
-    """The files that a search finds, all its pages together."""
-    pages = (bench.searcher.search(SearchRequest("books", query, Mode.KEYWORD, page, 50)) for page in range(1, 5))
-    return {result.uri for page in pages for result in page.results}
-
-
-def check_whole(bench, uris):
-    """Search, catalog and store say the same, and each document is there once."""
-    live = bench.catalog.live_number("books")
-    assert found(bench) == uris
-    assert {
-        uri for uri in bench.catalog.files("books", live) if bench.catalog.known_documents("books", live, uri)
-    } == uris
-    store = bench.engine.open("books", live)
-    assert store.count() == bench.catalog.generation("books", live).chunks == len(uris)
-    store.close()
-    assert bench.parts().jobs.abandoned("books") == []
-    assert bench.parts().jobs.active("books") is None
 
 
 def _work(tmp, url, run, reports):
     """Be a worker in a process of its own, that tells of every step it takes."""
-    sys.path.insert(0, os.path.dirname(__file__))
-    from conftest import Bench, HashEncoder
-
-    from indexer.catalog import Catalog
-    from indexer.edge_store import EdgeEngine
-
     bench = Bench(tmp / "books", tmp / "data", Catalog(url), EdgeEngine(tmp / "data" / "indexes"), HashEncoder(), None)
     reports.send_bytes(b"ready")
     reports.recv_bytes()
@@ -105,35 +79,6 @@ def started(*workers):
             worker.process.kill()
             worker.process.join()
             worker.pipe.close()
-
-
-@pytest.mark.parametrize(
-    ("seed", "catalog_url"),
-    [(seed, ("sqlite", "postgres")[seed % 2]) for seed in range(KILLS)],
-    indirect=["catalog_url"],
-)
-def test_a_build_killed_at_a_random_moment_goes_on_where_it_was(bench, tmp_path, catalog_url, seed):
-    dice = random.Random(seed)
-    bench.write("steady.txt", "steady honey")
-    bench.write("doomed.txt", "doomed honey")
-    bench.build()
-    bench.encoder.encoded.clear()
-    new = {f"new-{n}.txt" for n in range(12)}
-    for uri in new:
-        bench.write(uri, f"honey of {uri}")
-    (bench.root / "doomed.txt").unlink()
-    run = bench.submit()
-    stage, most = dice.choice([(b"embedding", 24), (b"embedding", 24), (b"writing", 3), (b"optimizing", 1)])
-    victim = Worker(tmp_path, catalog_url, run.id)
-    with started(victim):
-        victim.wait_for(dice.randint(1, most), stage)
-        time.sleep(dice.uniform(0, 0.02))
-        victim.kill()
-    assert found(bench) in ({"steady.txt", "doomed.txt"}, {"steady.txt", *new}), "a search saw half a build"
-    done = bench.parts().jobs.run(run.id).documents
-    bench.build()
-    assert len(bench.encoder.encoded) <= len(new) - done, "something was read again"
-    check_whole(bench, {"steady.txt", *new})
 
 
 @pytest.mark.parametrize(

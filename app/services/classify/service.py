@@ -24,6 +24,7 @@ from app.services.classify.tables import Example, read_table
 from app.services.classify.training import Method, train
 from app.services.classify.vectors import Progress, TextVectors, silent
 from indexer.catalog import Catalog
+from indexer.documents import Documents
 from indexer.generations import NotBuilt
 from indexer.label_tables import Label as DocumentLabel
 from indexer.label_tables import LabelTable, Unit
@@ -91,6 +92,7 @@ class ClassifyService:
         self._kept = ClassifierStore(folder / "classifiers")
         self._desk = Desk(folder / "classifying")
         self._catalog = catalog
+        self._documents = Documents(catalog.database)
         self._labels = labels
 
     def classify(self, request: ClassifyRequest, is_abandoned: Callable[[], bool] = lambda: False) -> ClassifyAnswer:
@@ -345,8 +347,8 @@ class ClassifyService:
         number = self._catalog.corpus(corpus).live
         if number is None:
             raise NotBuilt(f"The corpus {corpus} is not indexed yet; run kalm index build {corpus}.")
-        leads = self._catalog.leads(corpus, number, _LEAD_CHARACTERS, limit)
-        return [(id, lead if lead.startswith(title) else f"{title}\n{lead}") for id, title, lead in leads]
+        leads = self._documents.beginnings(corpus, number, _LEAD_CHARACTERS, limit)
+        return [(one.id, one.text if one.text.startswith(one.title) else f"{one.title}\n{one.text}") for one in leads]
 
 
 def _said(classifier: Classifier, vectors: np.ndarray, threshold: float) -> list[Prediction]:

@@ -14,6 +14,7 @@ from app.services.classify.service import ClassifyRequest
 from app.services.classify.tables import Example, TableRefused, read_table
 from app.services.classify.training import Method
 from app.services.encoders import WrongModel
+from indexer.documents import Documents
 from indexer.generations import NotBuilt
 from indexer.label_tables import LabelsRefused, Unit
 
@@ -98,7 +99,7 @@ def test_a_corpus_has_a_label_for_each_document(installation, service, learnt, w
     kept = installation.labels.one("books", "topics")
     assert (kept.kind, kept.unit, kept.details["version"]) == ("classifier", Unit.DOCUMENT, 1)
     live = installation.catalog.corpus("books").live
-    known = {id for id, _, _ in installation.catalog.leads("books", live, 10)}
+    known = {one.id for one in Documents(installation.catalog.database).beginnings("books", live, 10)}
     assert set(installation.labels.items("books", "topics")) == known
     assert service.gather(OWNER, learnt, "books") == 2
     assert service.gather(OWNER, learnt, "books") == 0

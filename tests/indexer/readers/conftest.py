@@ -33,6 +33,12 @@ def read_content(tmp_path_factory: pytest.TempPathFactory) -> ReadContent:
     return read_it
 
 
+@pytest.fixture(scope="session")
+def check_document() -> Callable[[Document], None]:
+    """A check of what holds of every document, for those that were read otherwise."""
+    return check
+
+
 def check(document: Document) -> None:
     """What holds of every document."""
     assert document.title.strip()
