@@ -57,6 +57,7 @@ FENCES = {
     "watchfiles": ("indexer/watching.py",),
     "cronsim": ("indexer/cron.py",),
     "fsspec": ("indexer/remote.py",),
+    "ray": ("indexer/cluster.py", "indexer/cluster_stages.py"),
 }
 
 
