@@ -15,7 +15,7 @@ from app.services.classify.service import ClassifyService
 from app.services.classify.vectors import TextVectors
 from app.services.corpora import CorpusService
 from app.services.documents import DocumentService
-from app.services.encoders import Encoders
+from app.services.encoders import Encoders, NodeModel
 from app.services.health import Health
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
@@ -46,6 +46,7 @@ from indexer.key_tables import KeyTable
 from indexer.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
 from indexer.migration import Migrator
+from indexer.nodes import RayCluster, check_installed
 from indexer.note_tables import NoteTable
 from indexer.schedule_tables import ScheduleTable
 from indexer.search import Searcher
@@ -115,6 +116,12 @@ class Services:
             self._lock_folder,
             Downloads(self.settings.data_dir / "downloads", int(self.settings.download_gigabytes * 2**30)),
         )
+
+    def ray_cluster(self, address: str | None, encoders: int | None) -> RayCluster:
+        """A cluster for builds; what is None is as configured. Raises ClusterError where Ray is not installed."""
+        check_installed()
+        settings = self.settings
+        return RayCluster(NodeModel, address or settings.ray_address, encoders or settings.ray_encoders)
 
     @cached_property
     def schedules(self) -> ScheduleService:

@@ -43,6 +43,7 @@ class VectorCache:
     """A bounded store of float32 vectors by key. Safe between threads and between processes.
 
     Attributes:
+        path: The SQLite file.
         added: How many vectors were put in by way of this object, those replaced counted again.
     """
 
@@ -57,7 +58,7 @@ class VectorCache:
             CacheUnreadable: If the file is not such a cache.
         """
         self.added = 0
-        self._path = path
+        self.path = path
         self._max_bytes = max_bytes
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,11 +132,11 @@ class VectorCache:
                 yield connection
         except sqlite3.DatabaseError as error:
             raise CacheUnreadable(
-                f"The vector cache {self._path} cannot be used ({error}); delete the file, it will be made anew."
+                f"The vector cache {self.path} cannot be used ({error}); delete the file, it will be made anew."
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
+        connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
         try:
             version = _pragma(connection, "user_version")
             if version not in (0, _VERSION):
@@ -236,7 +237,7 @@ class CachedEncoder:
 
     def _cached(self, texts: Sequence[str], prompt: str, encode: Callable[[list[str]], Vectors]) -> Vectors:
         check_texts(texts)
-        keys = [self._key(text, prompt) for text in texts]
+        keys = [vector_key(self, prompt, text) for text in texts]
         known = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
@@ -247,13 +248,20 @@ class CachedEncoder:
             return np.empty((0, self.dim), dtype=np.float32)
         return narrow(np.stack([known[key] for key in keys]), self.dim)
 
-    def _key(self, text: str, prompt: str) -> bytes:
-        """Sixteen bytes over everything that decides a vector; lengths keep the parts apart."""
-        digest = hashlib.blake2b(digest_size=16)
-        for part in (self.fingerprint, self.dtype, str(self.max_tokens), prompt, text):
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "little") + data)
-        return digest.digest()
+
+def document_keys(encoder: TextEncoder, texts: Sequence[str], *, task: str = "Retrieval") -> list[bytes]:
+    """Where the cache keeps the vectors of documents, for programs that fill it from elsewhere."""
+    prompt = encoder.prompt("document", task)
+    return [vector_key(encoder, prompt, text) for text in texts]
+
+
+def vector_key(encoder: TextEncoder, prompt: str, text: str) -> bytes:
+    """Sixteen bytes over everything that decides a vector; lengths keep the parts apart."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (encoder.fingerprint, encoder.dtype, str(encoder.max_tokens), prompt, text):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()
 
 
 def _parts(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:

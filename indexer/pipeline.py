@@ -2,8 +2,9 @@
 
 A build is a run, a plan written down in the catalog's database, and any number of workers may share it. First they
 lease its files, a few at a time: each file is read and cut, its passages are embedded into the cache, and what came
-of it is staged for a generation that is not live yet (``reading.py``). Then one of them, alone, writes the store from
-the catalog and the cache (``sink.py``), seals it, and flips the row that makes it live.
+of it is staged for a generation that is not live yet (``reading.py``, or ``cluster.py`` where a Ray cluster does the
+work). Then one of them, alone, writes the store from the catalog and the cache (``sink.py``), seals it, and flips the
+row that makes it live.
 
 A worker killed anywhere leaves the live generation as it was, and the next one goes on from there: a file that was
 staged is not read again, and only the writing of the store begins anew. A file that cannot be read is one failed
@@ -27,6 +28,7 @@ from indexer.jobs import Jobs
 from indexer.leases import LeaseLost, Leases
 from indexer.lexical import LexicalEncoder
 from indexer.locks import AlreadyLocked, locked
+from indexer.nodes import RayCluster
 from indexer.plan import FoundFile, Plan
 from indexer.readers import READER_VERSION
 from indexer.readers.process import ReaderProcess
@@ -100,6 +102,7 @@ class Builder:
         lock_folder: For locks between the processes of this machine.
         reader: Reads the files; where none is given, each worker has one of its own.
         downloads: Keeps what is fetched of corpora elsewhere; without it these cannot be built.
+        cluster: Reads and encodes; without one this process does.
     """
 
     catalog: Catalog
@@ -111,6 +114,7 @@ class Builder:
     lock_folder: Path
     reader: ReaderProcess | None = None
     downloads: Downloads | None = None
+    cluster: RayCluster | None = None
 
     def submit(
         self,
@@ -245,6 +249,21 @@ class _Worker:
     def _read_files(self, run: Run) -> bool:
         """Phase 1, shared. Returns whether there was anything to do."""
         parts = self.parts
+        if parts.cluster is not None:
+            from indexer.cluster import ClusterReader  # Ray takes a second to load, and need not be installed
+
+            return ClusterReader(
+                cluster=parts.cluster,
+                catalog=parts.catalog,
+                leases=parts.leases,
+                encoder=parts.encoder,
+                chunker=parts.chunker(),
+                corpus=parts.catalog.corpus(run.corpus),
+                run=run,
+                owner=self.owner,
+                heartbeat=self.heartbeat,
+                on_progress=self._report,
+            ).work()
         return FileReader(
             catalog=parts.catalog,
             leases=parts.leases,

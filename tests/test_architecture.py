@@ -55,6 +55,7 @@ FENCES = {
     "watchfiles": ("indexer/watching.py",),
     "cronsim": ("indexer/cron.py",),
     "fsspec": ("indexer/remote.py",),
+    "ray": ("indexer/cluster.py", "indexer/cluster_stages.py"),
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.benchmarks.encoding import BenchRefused
+from app.benchmarks.errors import BenchRefused
 from app.benchmarks.hashed import HashedEncoder
 
 try:

@@ -18,9 +18,8 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from app.benchmarks.encoding import BenchRefused
-from app.benchmarks.latency import percentiles
-from app.benchmarks.machine import machine, peak_memory_mib
+from app.benchmarks.errors import BenchRefused
+from app.benchmarks.machine import machine, peak_memory_mib, percentiles
 from app.bootstrap import Services
 from app.services.searching import SearchService
 from app.settings import Settings

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich import box
@@ -15,6 +15,7 @@ from app.cli.output import build_progress, console
 from app.cli.versions import check, discard, rebuild, rollback, swap, versions
 from app.services.indexing import UpToDate
 from app.services.outlook import Outlook
+from indexer.nodes import ClusterError
 from indexer.pipeline import BuildReport
 from indexer.records import Run
 
@@ -43,6 +44,15 @@ def build(
     detach: Annotated[
         bool, typer.Option("--detach", help="Only write the plan down; kalm worker carries it out.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Who reads and encodes: this process, or a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a cluster that this machine is part of; else RAY_ADDRESS counts.")
+    ] = None,
+    encoders: Annotated[
+        int | None, typer.Option(min=1, help="How many of the cluster load the model; one for each GPU or node.")
+    ] = None,
 ) -> None:
     """Bring an index up to date with its folder. Only what changed is embedded; searches go on meanwhile.
 
@@ -50,11 +60,14 @@ def build(
 
     Example: kalm index build handbook
     """
+    if detach and engine == "ray":
+        raise ClusterError("A detached build is carried out by kalm worker, without a cluster; leave out --detach.")
+    cluster = services().ray_cluster(ray_address, encoders) if engine == "ray" else None
     if detach:
         _tell_submitted(name, services().indexing.submit(name, fresh=fresh))
         return
     with build_progress(name) as on_progress:
-        report = services().indexing.build(name, fresh=fresh, on_progress=on_progress)
+        report = services().indexing.build(name, fresh=fresh, cluster=cluster, on_progress=on_progress)
     if isinstance(report, UpToDate):
         _tell_up_to_date(name, report)
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations  # naming an Embedder loads no torch; commands that need none start at once
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embedder.catalogue import source_of
+from embedder.catalogue import locate, source_of
 from embedder.errors import AppError
+from embedder.protocol import Tokenizer
 from indexer.records import Manifest
 
 if TYPE_CHECKING:
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
 
 class WrongModel(AppError):
     """The model of an index is no longer the one it was made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeModel:
+    """The model of a build, loaded on a node of a cluster."""
+
+    manifest: Manifest
+
+    def encoder(self) -> Embedder:
+        """The model a generation is made with; raises WrongModel if the node has other weights under its name."""
+        return Encoders(None).of(self.manifest)
+
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer."""
+        from embedder.checkpoint import load_tokenizer
+        from embedder.tokenization import TextTokenizer
+
+        return TextTokenizer(load_tokenizer(locate(self.manifest.model).folder), self.manifest.max_tokens)
 
 
 class Encoders:

@@ -20,6 +20,7 @@ from indexer.heartbeat import free_what_the_dead_hold
 from indexer.jobs import JobError, Jobs
 from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
+from indexer.nodes import RayCluster
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
 from indexer.plan import FoundFile, Plan, file_digest, find_files, may_have_moved, plan
 from indexer.readers import READER_VERSION
@@ -62,17 +63,24 @@ class IndexService:
         self._has_stepped_back = False
 
     def build(
-        self, name: str, *, fresh: bool = False, on_progress: Callable[[Progress], None] = lambda _: None
+        self,
+        name: str,
+        *,
+        fresh: bool = False,
+        cluster: RayCluster | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> BuildReport | UpToDate:
         """Bring an index up to date with its folder, going on from where an earlier build was left.
 
         Args:
             name: The corpus.
             fresh: Build from nothing, beside the index in use, with the model configured now.
+            cluster: Reads and encodes; None has this process do it.
             on_progress: Told how far it is.
 
         Raises:
             CatalogError: If there is no such corpus.
+            ClusterError: If the cluster is not there, or cannot do the work.
             FolderUnreadable: If its folder cannot be looked through; RemoteError if its address does not answer.
             BuildRefused: If the folder is gone, a build is paused or runs with other parts, or the parts of the
                 index have changed and ``fresh`` is off.
@@ -80,9 +88,11 @@ class IndexService:
         run = self._joinable(self._catalog.corpus(name), fresh)
         if run is None:
             submitted = self.submit(name, fresh=fresh)
-            return submitted if isinstance(submitted, UpToDate) else self._work(submitted, on_progress)
-        report = self._work(run, on_progress)
-        later = self.build(name, on_progress=on_progress)  # what has changed since that run was planned
+            return submitted if isinstance(submitted, UpToDate) else self._work(submitted, on_progress, cluster)
+        report = self._work(run, on_progress, cluster)
+        later = self.build(
+            name, cluster=cluster, on_progress=on_progress
+        )  # what has changed since that run was planned
         return report if isinstance(later, UpToDate) else _both(report, later)
 
     def rebuild(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
@@ -250,10 +260,12 @@ class IndexService:
         with self._parts(self._catalog.generation(corpus.name, number).manifest) as parts:
             return parts.submit(corpus, todo, found, fresh=False, by=whoami())
 
-    def _work(self, run: Run, on_progress: Callable[[Progress], None]) -> BuildReport:
+    def _work(
+        self, run: Run, on_progress: Callable[[Progress], None], cluster: RayCluster | None = None
+    ) -> BuildReport:
         self.step_back()
         with self._parts(run.manifest) as parts:
-            done = parts.work(run.id, on_progress=on_progress)
+            done = replace(parts, cluster=cluster).work(run.id, on_progress=on_progress)
             if done.state is not RunState.DONE:
                 reason = f" ({done.error.removesuffix('.')})" if done.error else ""
                 raise BuildRefused(
