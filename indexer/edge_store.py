@@ -22,6 +22,7 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from indexer.conditions import Condition
+from indexer.edge_files import copy_shard
 from indexer.edge_points import (
     DENSE,
     LEXICAL,
@@ -59,11 +60,6 @@ _QUANTIZATION: Mapping[str, "edge.QuantizationConfigType | None"] = {
     "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
 }
 _BATCH = 256
-_UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inverted_index.dat"}
-"""Files of a sealed shard, beside ``page_*.dat`` and ``*.bin``, that opening it for reading never writes to."""
-
-_COPY_BYTES = 4 * 2**20
-_WAL = "wal"
 _LOCK = "reader.lock"
 _DESCRIPTION = "collection.json"
 
@@ -206,7 +202,7 @@ class EdgeEngine:
         folder = self._generation(corpus, number)
         shutil.rmtree(folder, ignore_errors=True)
         if base is not None:
-            _copy_tree(self._existing(corpus, base), folder, link=False)
+            copy_shard(self._existing(corpus, base), folder, link=False)
             return EdgeStore(_load(folder), folder)
         folder.mkdir(parents=True)
         shard = _create(folder, dim, self._quantization)
@@ -252,7 +248,7 @@ class EdgeEngine:
             clone.mkdir()
             lock = acquire(clone / _LOCK)
         try:
-            _copy_tree(source, clone, link=True)
+            copy_shard(source, clone, link=True)
             return EdgeStore(_load(clone), clone, lock)
         except (OSError, StoreError) as error:
             shutil.rmtree(clone, ignore_errors=True)
@@ -355,52 +351,3 @@ def _remove_abandoned(readers: Path) -> None:
                 shutil.rmtree(clone, ignore_errors=True)
         except (AlreadyLocked, FileNotFoundError, NotADirectoryError):
             continue  # in use, just gone, or the lock of this folder itself
-
-
-def _copy_tree(source: Path, target: Path, *, link: bool) -> None:
-    """Copy a sealed shard, holes kept.
-
-    With ``link`` the copy is for reading only: it shares the files that reading leaves untouched, and has no log.
-    """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, folders, names in os.walk(source, onerror=fail):
-        if link:
-            folders[:] = [name for name in folders if name != _WAL]
-        here = target / Path(folder).relative_to(source)
-        here.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            if link and _is_untouched(name):
-                _link_or_copy(Path(folder) / name, here / name)
-            else:
-                _copy_sparse(Path(folder) / name, here / name)
-
-
-def _is_untouched(name: str) -> bool:
-    is_map = name.endswith(".bin") and name != "deleted.bin"
-    return is_map or name.startswith("page_") or name in _UNTOUCHED
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        _copy_sparse(source, target)
-
-
-def _copy_sparse(source: Path, target: Path) -> None:
-    """Copy only what is written: the engine's files are preallocated and mostly holes."""
-    with source.open("rb") as reading, target.open("wb") as writing:
-        size = os.fstat(reading.fileno()).st_size
-        writing.truncate(size)
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(reading.fileno(), at, os.SEEK_DATA)
-            except OSError:  # no more data: the rest is a hole
-                return
-            end = os.lseek(reading.fileno(), at, os.SEEK_HOLE)
-            while at < end:
-                at += os.pwrite(writing.fileno(), os.pread(reading.fileno(), min(_COPY_BYTES, end - at), at), at)

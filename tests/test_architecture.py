@@ -16,7 +16,12 @@ SOURCES = [
 FENCES = {
     "streamlit": ("app/ui/", "app/asgi.py"),
     "qdrant_edge": ("indexer/edge_store.py", "indexer/edge_points.py"),
-    "qdrant_client": ("indexer/server_store.py", "indexer/server_points.py", "indexer/server_requests.py"),
+    "qdrant_client": (
+        "indexer/server_store.py",
+        "indexer/server_points.py",
+        "indexer/server_requests.py",
+        "app/benchmarks/vector_engines.py",
+    ),
     "sqlalchemy": (
         "indexer/audit_tables.py",
         "indexer/catalog.py",
@@ -44,7 +49,7 @@ FENCES = {
     "datasets": ("trainer/tables.py", "trainer/data.py", "app/benchmarks/peers.py", "app/evaluation/"),
     "mteb": ("app/evaluation/",),
     "peft": ("trainer/student.py",),
-    "matplotlib": ("trainer/plots.py",),
+    "matplotlib": ("trainer/plots.py", "app/benchmarks/curves.py"),
     "langchain_core": ("embedder/langchain", "indexer/langchain", "app/benchmarks/langchain_peer.py"),
     "langchain": ("app/chat.py",),
     "mcp": ("app/agents.py",),

@@ -82,7 +82,7 @@ def examples():
 
 @pytest.fixture
 def service(tmp_path):
-    return ClassifyService(WordVectors(), tmp_path, None, None)
+    return ClassifyService(WordVectors(), tmp_path, SimpleNamespace(database=None), None)
 
 
 @pytest.fixture
