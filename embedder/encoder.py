@@ -29,6 +29,9 @@ _DEFAULT_MAX_TOKENS = 512
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 """On a CPU a larger batch is hardly faster (4096: 2 %), and questions wait longer for a layer of it to end."""
 
+_PASS_TOKENS = {False: 64, True: 256}
+"""What one more pass costs, in tokens of padding, which are dear with padding and cheap without."""
+
 _WINDOW_TEXTS = 4096
 """Texts tokenised and sorted at a time: enough for even batches, little enough for any list to fit."""
 
@@ -59,7 +62,9 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
-        self._turns = Turns(_forward(model, tokenizer.pad_id, identity))
+        forward = _forward(model, tokenizer.pad_id, identity)
+        self._turns = Turns(forward)
+        self._pass_tokens = _PASS_TOKENS[type(forward) is UnpaddedDecoder]
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens
@@ -244,7 +249,7 @@ class Embedder:
         if len(lengths) * max(lengths) <= BATCH_TOKENS:
             out[:] = truncate_and_normalize(self._turns.ask([row.ids for row in window])).cpu().numpy()
         else:
-            for batch in token_batches(lengths, self._batch_tokens):
+            for batch in token_batches(lengths, self._batch_tokens, self._pass_tokens):
                 pooled = self._turns.work([window[row].ids for row in batch])
                 out[batch] = truncate_and_normalize(pooled).cpu().numpy()
         with self._counting:

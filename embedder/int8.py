@@ -66,8 +66,10 @@ class Int8Linear:
 
 def rounded(states: Tensor) -> tuple[Tensor, Tensor]:
     """Codes of states ``(N, I)``, 1 to 255 with 128 for zero, and the scale of each row ``(N, 1)``, of their dtype."""
-    largest = states.abs().amax(dim=1, keepdim=True).float().clamp_min_(_SMALLEST)
-    codes = (states * (_STEPS / largest)).add_(_ZERO + 0.5).to(torch.uint8)  # which cuts off: the half makes it round
+    precise = states.to(torch.float32, copy=True)
+    largest = torch.maximum(precise.amax(dim=1, keepdim=True), -precise.amin(dim=1, keepdim=True)).clamp_min_(_SMALLEST)
+    # By way of signed bytes: torch converts to those seven times as fast.
+    codes = precise.mul_(_STEPS / largest).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO)
     return codes, (largest / _STEPS).to(states.dtype)
 
 

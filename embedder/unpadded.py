@@ -7,6 +7,7 @@ which become views of the joined ones: nothing is held twice. The products may b
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -22,6 +23,8 @@ from embedder.int8 import Int8Linear
 
 _HIDDEN = -1e9
 """Added to a score to hide it; not minus infinity, or the row of a padded query would become not-a-number."""
+
+_GELU_SCALE = math.sqrt(2 / math.pi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,16 @@ def _rotated(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     return (states * cosines).addcmul_(torch.cat([-second, first], dim=-1), sines)
 
 
+def _gelu(states: Tensor) -> Tensor:
+    """``x (1 + tanh(y)) / 2 = x sigmoid(2 y)`` with ``y = sqrt(2 / pi) (x + 0.044715 x^3)`` (arXiv 1606.08415).
+
+    torch's own takes half as long again on a CPU: its tanh is slow, its sigmoid is not.
+    """
+    precise = states.float()
+    inner = (precise * precise).mul_(2 * _GELU_SCALE * 0.044715).add_(2 * _GELU_SCALE)
+    return inner.mul_(precise).sigmoid_().mul_(precise).to(states.dtype)
+
+
 def _layer(module: Any) -> _Layer:  # noqa: ANN401 - a decoder layer of transformers
     attention, mlp = module.self_attn, module.mlp
     config = attention.config
@@ -272,7 +285,7 @@ def _layer(module: Any) -> _Layer:  # noqa: ANN401 - a decoder layer of transfor
         after_attention=_Norm.of(module.post_attention_layernorm) if is_sandwich else None,
         before_mlp=_Norm.of(second),
         gate_and_up=_joined(mlp.gate_proj, mlp.up_proj),
-        activation=mlp.act_fn,
+        activation=_gelu if getattr(config, "hidden_activation", None) == "gelu_pytorch_tanh" else mlp.act_fn,
         down=_joined(mlp.down_proj),
         after_mlp=_Norm.of(module.post_feedforward_layernorm) if is_sandwich else None,
     )
