@@ -112,6 +112,7 @@ BUNDLED: Mapping[str, Bundled] = {
         languages=frozenset({"en", "zh"}),
         about="KaLM nano, trained here: 64M parameters in 4 bits, English and Chinese",
         licence="Gemma",
+        holds_in_int8=True,
     ),
 }
 
