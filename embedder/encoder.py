@@ -29,8 +29,8 @@ _DEFAULT_MAX_TOKENS = 512
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 """On a CPU a larger batch is hardly faster (4096: 2 %), and questions wait longer for a layer of it to end."""
 
-_PASS_TOKENS = {False: 64, True: 256}
-"""What one more pass costs, in tokens of padding, which are dear with padding and cheap without."""
+_PADDED_PASS_TOKENS, _UNPADDED_PASS_TOKENS = 64, 256
+"""What one more pass costs, in tokens of padding: those are dear where they are computed, and cheap where not."""
 
 _WINDOW_TEXTS = 4096
 """Texts tokenised and sorted at a time: enough for even batches, little enough for any list to fit."""
@@ -64,7 +64,7 @@ class Embedder:
         self._model = model
         forward = _forward(model, tokenizer.pad_id, identity)
         self._turns = Turns(forward)
-        self._pass_tokens = _PASS_TOKENS[type(forward) is UnpaddedDecoder]
+        self._pass_tokens = _UNPADDED_PASS_TOKENS if isinstance(forward, UnpaddedDecoder) else _PADDED_PASS_TOKENS
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens

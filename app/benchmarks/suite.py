@@ -96,7 +96,7 @@ def headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{contestant}: tokens per second", f"{rate:,}"
     shares = {
         "ours_over_products_alone": "share of what the products alone would allow",
-        "ours_over_best": "ours over the best of sentence-transformers",
+        "ours_over_best": "ours over the best peer",
     }
     yield from ((text, f"{report[key]:.2f}") for key, text in shares.items() if key in report)
     for situation, figures in report.get("situations", {}).items():
