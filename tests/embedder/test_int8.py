@@ -114,3 +114,12 @@ def test_what_cannot_be_rounded_says_so(monkeypatch, refused):
     assert not multiplies_in_bytes("auto", torch.float32, 64, fits=True, holds=True)
     with refused(UnknownSetting, "VNNI"):
         multiplies_in_bytes("int8", torch.float32, 64, fits=True, holds=True)
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no oneDNN"), AttributeError("no operator")], ids=str)
+def test_a_torch_that_cannot_multiply_bytes_is_no_obstacle(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(int8, "_multiply", lambda: fail)
+    assert int8.is_available.__wrapped__() is False
