@@ -20,7 +20,7 @@ from indexer.gate import Check
 from indexer.jobs import Jobs
 from indexer.records import Corpus, Run
 from indexer.task_tables import Task
-from indexer.versions import Version, Versions
+from indexer.versions import NoVersion, Version, Versions
 
 GATE = "gate"
 """Kind of the tasks that check a version."""
@@ -271,14 +271,17 @@ class AdminService:
         """Check a version: the work of such a task. The result has the ``checks``; none where it was put in use.
 
         Raises:
-            NoVersion: If none waits.
+            NoVersion: If it no longer waits; another that does is left alone.
             GateFailed: If it was to be put in use and does not pass; its sentence has what was found.
         """
         person.must_be(Role.ADMIN)
+        corpus, version = parameters["corpus"], parameters["version"]
+        if version != next((each.generation.number for each in self.versions(person, corpus) if each.waits), None):
+            raise NoVersion(f"Version {version} of {corpus} no longer waits; look at the versions that there are now.")
         if parameters["swap"]:
-            self.swap(person, parameters["corpus"])
+            self.swap(person, corpus)
             return {"checks": []}
-        return {"checks": [asdict(check) for check in self.check(person, parameters["corpus"])]}
+        return {"checks": [asdict(check) for check in self.check(person, corpus)]}
 
     def last_check(self, person: Person, name: str) -> Task | None:
         """The newest task that checks a version of a corpus, if there was one."""

@@ -256,6 +256,20 @@ def test_a_version_of_another_width_waits_is_checked_swapped_and_gone_back_from(
     assert verbs[-5:] == ["index.rebuild", "index.swap", "index.build", "index.rollback", "index.discard"]
 
 
+def test_a_check_is_of_the_version_that_was_seen(made, shelf, carry_out):
+    made.admin.build(EDITOR, "shelf")
+    carry_out()
+    made.admin.rebuild(MEI, "shelf", None, 16)
+    carry_out()
+    waiting, live = made.admin.versions(MEI, "shelf")
+    seen = {"corpus": "shelf", "version": waiting.generation.number, "swap": True}
+    with pytest.raises(NoVersion, match="no longer waits"):
+        made.admin.carry_out_check(MEI, seen | {"version": waiting.generation.number + 1}, lambda *_: None)
+    assert made.admin.versions(MEI, "shelf") == [waiting, live]
+    assert made.admin.carry_out_check(MEI, seen, lambda *_: None) == {"checks": []}
+    assert made.admin.versions(MEI, "shelf")[0].is_live
+
+
 def test_a_model_that_would_have_to_be_fetched_is_refused(made, shelf):
     with pytest.raises(ModelNotHere, match="kalm-v2 is not on this machine"):
         made.admin.rebuild(MEI, "shelf", "kalm-v2", None)
