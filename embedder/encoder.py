@@ -113,6 +113,8 @@ class Embedder:
         fits = UnpaddedDecoder.supports(model.backbone, limit)
         holds = location.bundled is not None and location.bundled.holds_in_int8
         in_bytes = multiplies_in_bytes(dtype, states, model.width, fits=fits, holds=holds)
+        if in_bytes:
+            model.to(pick_dtype(INT8, where, model.width))
         identity = _identify(location, checkpoint, limit, INT8 if in_bytes else dtype_name(states))
         check_attention(model.backbone, location.name)
         vocabulary: int = model.backbone.config.vocab_size

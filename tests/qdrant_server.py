@@ -63,6 +63,7 @@ class QdrantServer:
         self.faults = []
         self.requests = []
         self.is_dead = False
+        self.resets = 0
         self.statuses = []
         """Statuses that collections report before they are green."""
         self._lock = threading.Lock()
@@ -86,10 +87,12 @@ class QdrantServer:
         self.client.close()
 
     def reset(self):
-        """As if it were new."""
-        self.faults, self.requests, self.statuses, self.is_dead = [], [], [], False
-        for collection in self.client.get_collections().collections:
-            self.client.delete_collection(collection.name)
+        """As if it were new; what is still under way has no effect any more."""
+        with self._lock:
+            self.resets += 1
+            self.faults, self.requests, self.statuses, self.is_dead = [], [], [], False
+            for collection in self.client.get_collections().collections:
+                self.client.delete_collection(collection.name)
 
     def sent(self, pattern):
         """Bodies of the requests so far whose line matches."""
@@ -107,9 +110,11 @@ class QdrantServer:
                     return fault
         return None
 
-    def carry_out(self, method, path, body):
-        """The result of a request, or an exception."""
+    def carry_out(self, method, path, body, resets):
+        """The result of a request that came after so many resets, or an exception."""
         with self._lock:
+            if resets != self.resets:
+                raise LookupError("the server was reset meanwhile")
             for verb, pattern, function in _ROUTES:
                 if verb == method and (match := pattern.fullmatch(path)):
                     names = [unquote(name) for name in match.groups()]
@@ -132,13 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self.hang_up()
         if qdrant.api_key is not None and self.headers.get("api-key") != qdrant.api_key:
             return self.send(401, {"status": {"error": "Must provide an API key"}})
+        resets = qdrant.resets
         qdrant.requests.append((line, body))
         fault = qdrant.fault_for(line)
         if fault is not None and self.spoil(fault):
             return None
         path = urlsplit(self.path).path
         try:
-            result = qdrant.carry_out(self.command, path, body)
+            result = qdrant.carry_out(self.command, path, body, resets)
         except (ValueError, LookupError) as error:
             return self.send(404 if "not found" in str(error) else 400, {"status": {"error": str(error)}})
         if fault is not None and fault.kind in ("lose", "die"):

@@ -92,6 +92,17 @@ def test_the_bundled_model_in_bytes():
     assert coded.resized(128).dtype == "int8"
 
 
+@pytest.mark.parametrize("states", [torch.float32, torch.bfloat16], ids=str)
+def test_in_bytes_a_model_gives_the_same_vectors_whatever_a_timing_said(monkeypatch, states):
+    named = Embedder.load(dtype="int8").encode_queries(TEXTS)
+    seconds = {torch.float32: 1.0, torch.bfloat16: 1.0} | {states: 0.1}
+    monkeypatch.setattr(hardware, "_product_seconds", lambda kind, width: seconds[kind])
+    monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 2.0)
+    chosen = Embedder.load()
+    assert chosen.dtype == "int8"
+    assert (chosen.encode_queries(TEXTS) == named).all()
+
+
 def test_auto_rounds_only_what_is_known_to_hold(monkeypatch):
     def in_bytes(dtype, *, fits=True, holds=True):
         return multiplies_in_bytes(dtype, torch.bfloat16, 640, fits=fits, holds=holds)
