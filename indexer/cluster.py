@@ -11,7 +11,7 @@ could be waiting for a GPU that does not come back.
 
 import logging
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,8 +123,7 @@ class ClusterReader:
             _NodeLost: If one of the nodes is gone.
             RayError: If Ray cannot go on.
         """
-        for task in [task for task in self._held.values() if task.file.is_gone]:
-            self._complete(task.id, FileOutcome(None))
+        self._complete([(task.id, FileOutcome(None)) for task in self._held.values() if task.file.is_gone])
         sheaves = list(self._sheaves())
         if not sheaves:
             return
@@ -189,24 +188,25 @@ class ClusterReader:
             ray.kill(keeper)
 
     def _enter(self, lot: EncodedLot) -> None:
-        """Keep the vectors of a lot, then enter what came of the files that end with it, each in one transaction."""
+        """Keep the vectors of a lot, then enter what came of the files that end with it."""
         before = self.encoder.cache.added
         if lot.vectors:
             self.encoder.cache.put(lot.vectors)
         self._encoded += self.encoder.cache.added - before
         for number, outcome in lot.outcomes:
             self._check_seen(number, outcome)
-            self._complete(number, outcome)
             self._passages -= outcome.chunks
+        self._complete(lot.outcomes)
         self._report()
 
-    def _complete(self, number: int, outcome: FileOutcome) -> None:
-        task = self._held.get(number)
-        if task is None:
-            return  # done before a node was lost
-        self.run = self.leases.complete(self.run.id, self.owner, task, outcome, self._encoded)
-        del self._held[number]
-        self._encoded = 0
+    def _complete(self, outcomes: Iterable[tuple[int, FileOutcome]]) -> None:
+        """Enter what came of files, those that were entered before a node was lost aside."""
+        finished = [(self._held[number], outcome) for number, outcome in outcomes if number in self._held]
+        if finished:
+            self.run = self.leases.complete(self.run.id, self.owner, finished, self._encoded)
+            self._encoded = 0
+        for task, _ in finished:
+            del self._held[task.id]
 
     def _check_seen(self, number: int, outcome: FileOutcome) -> None:
         """A file that a node does not see and this machine does is not gone.

@@ -3,7 +3,6 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVar
 
 from sqlalchemy import BigInteger, ForeignKey, insert, select
 from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
@@ -11,15 +10,11 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from indexer.duplicates import THRESHOLD, Signature, bands, from_bytes, similarity, to_bytes
 from indexer.records import Duplicate
-from indexer.tables import Base, DocumentRow
-
-_VALUES_PER_QUERY = 500
-"""Databases bound the length of a list."""
+from indexer.tables import Base, DocumentRow, in_lists
 
 _PAIRS = 5_000
 """Most candidates looked at for a list of bands: ten thousand copies of one page need not all be named."""
 
-_Value = TypeVar("_Value")
 _IsValid = Callable[[type[DocumentRow]], ColumnElement[bool]]
 
 
@@ -86,7 +81,7 @@ def _signatures(
 ) -> dict[int, tuple[str, Signature]]:
     """Id and signature of the documents asked about, by the number of their row."""
     found: dict[int, tuple[str, Signature]] = {}
-    for part in _parts(sorted(document_ids)):
+    for part in in_lists(sorted(document_ids)):
         query = (
             select(DocumentRow.id, DocumentRow.document_id, SignatureRow.signature)
             .join(SignatureRow, SignatureRow.document == DocumentRow.id)
@@ -98,7 +93,7 @@ def _signatures(
 
 def _sharing(session: Session, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
     """These bands, each with the number of a document's row that has it; from the index alone."""
-    for part in _parts(wanted):
+    for part in in_lists(wanted):
         query = select(BandRow.band, BandRow.document).where(BandRow.band.in_(part)).limit(_PAIRS)
         yield from ((band, row) for band, row in session.execute(query))
 
@@ -107,7 +102,7 @@ def _documents(
     session: Session, rows: Sequence[int], is_valid: _IsValid
 ) -> Iterator[tuple[int, tuple[str, str, str, str], Signature]]:
     """Number, place and signature of documents by the numbers of their rows."""
-    for part in _parts(rows):
+    for part in in_lists(rows):
         query = (
             select(DocumentRow, SignatureRow.signature)
             .options(load_only(DocumentRow.document_id, DocumentRow.title, DocumentRow.uri, DocumentRow.key))
@@ -121,7 +116,3 @@ def _documents(
 def _bands(corpus: str, signature: Signature) -> set[int]:
     salt = int.from_bytes(hashlib.blake2b(corpus.encode(), digest_size=8).digest(), "little", signed=True)
     return {band ^ salt for band in bands(signature)}
-
-
-def _parts(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
-    return (values[start : start + _VALUES_PER_QUERY] for start in range(0, len(values), _VALUES_PER_QUERY))

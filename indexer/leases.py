@@ -6,7 +6,7 @@ seconds. As in ``jobs.py`` every method is one transaction.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
@@ -14,11 +14,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from embedder.errors import AppError
 from indexer import staging
-from indexer.duplicates import Signature, signature
+from indexer.duplicates import Signature
 from indexer.job_tables import RunRow, TaskRow
 from indexer.jobs import DONE, FAILED, LEASED, PENDING, end, locked_row, run_value, settle
 from indexer.records import FileOutcome, FileState, PlannedFile, Run, RunState, Task
-from indexer.tables import Database
+from indexer.tables import Database, in_lists
+
+Finished = tuple[Task, FileOutcome]
+"""A file that was looked at, and what came of it."""
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
@@ -75,29 +78,25 @@ class Leases:
                 run.state = RunState.RUNNING
             return [_task(row) for row in chosen]
 
-    def complete(self, number: int, owner: str, task: Task, outcome: FileOutcome, encoded: int = 0) -> Run:
-        """Enter what came of a file and mark it as done, both or neither.
+    def complete(self, number: int, owner: str, finished: Sequence[Finished], encoded: int = 0) -> Run:
+        """Enter what came of files and mark them as done, all of it or nothing.
 
         Args:
             number: The run.
-            owner: Who holds the lease.
-            task: The file.
-            outcome: What came of it; of a file that is gone, nothing.
+            owner: Who holds the leases.
+            finished: The files and what came of each; of a file that is gone, nothing.
             encoded: Passages encoded since the last call.
 
         Raises:
-            LeaseLost: If the lease was taken over, or the run is not wanted any more. Nothing is entered.
+            LeaseLost: If a lease was taken over, or the run is not wanted any more. Nothing is entered.
         """
-        signatures = [signature(indexed.document.text) for indexed in outcome.documents]  # before anything is locked
+        signatures = staging.signatures_of(outcome for _, outcome in finished)  # before anything is locked
         with self._database.writing() as session:
             run = locked_row(session, number)
-            row = session.get(TaskRow, task.id)
-            is_wanted = run.state not in (RunState.CANCELLING, RunState.CANCELLED, RunState.DONE)
-            if row is None or not is_wanted or (row.state, row.owner) != (LEASED, owner):
-                raise LeaseLost(f"The lease on {task.file.uri} ran out; somebody else looks at it.")
-            if task.file.is_gone:
-                run.removed += staging.remove(session, run.corpus, run.generation, task.file.uri)
-            self._enter(session, run, row, outcome, signatures)
+            rows = _held_rows(session, run, owner, [task for task, _ in finished])
+            gone = [task.file.uri for task, _ in finished if task.file.is_gone]
+            run.removed += staging.remove(session, run.corpus, run.generation, gone)
+            self._enter(session, run, [(rows[task.id], outcome) for task, outcome in finished], signatures)
             run.encoded += encoded
             self._tick(run, self._clock())
             return run_value(run)
@@ -208,6 +207,7 @@ class Leases:
     def _take_back(self, session: Session, run: RunRow, which: tuple[ColumnElement[bool], ...]) -> None:
         """Make leased files free for others, or failed if too many workers died over them."""
         leased = select(TaskRow).where(TaskRow.run == run.id, TaskRow.state == LEASED, *which)
+        given_up: list[tuple[TaskRow, FileOutcome]] = []
         for row in session.scalars(leased):
             if row.attempts < self._max_attempts:
                 row.state, row.owner = PENDING, ""
@@ -217,25 +217,44 @@ class Leases:
                 "memory, and index again."
             )
             state = None if row.is_gone else FileState(row.size, row.mtime_ns, "", reason)
-            self._enter(session, run, row, FileOutcome(state, reason))
+            given_up.append((row, FileOutcome(state, reason)))
+        self._enter(session, run, given_up, {})
 
     def _enter(
         self,
         session: Session,
         run: RunRow,
-        row: TaskRow,
-        outcome: FileOutcome,
-        signatures: Sequence[Signature | None] | None = None,
+        finished: Sequence[tuple[TaskRow, FileOutcome]],
+        signatures: Mapping[str, Signature | None],
     ) -> None:
-        """One file is done with."""
-        staging.stage(session, run.corpus, run.generation, run.base, row.uri, outcome, signatures)
-        row.state, row.owner, row.error = FAILED if outcome.error else DONE, "", outcome.error
-        run.files_done += 1
-        run.bytes_done += row.size
-        run.failed += bool(outcome.error)
-        run.documents += len(outcome.documents)
-        run.removed += len(outcome.removed)
-        run.chunks += outcome.chunks
+        """These files are done with."""
+        outcomes = {row.uri: outcome for row, outcome in finished}
+        staging.stage(session, run.corpus, run.generation, run.base, outcomes, signatures)
+        for row, outcome in finished:
+            row.state, row.owner, row.error = FAILED if outcome.error else DONE, "", outcome.error
+            run.files_done += 1
+            run.bytes_done += row.size
+            run.failed += bool(outcome.error)
+            run.documents += len(outcome.documents)
+            run.removed += len(outcome.removed)
+            run.chunks += outcome.chunks
+
+
+def _held_rows(session: Session, run: RunRow, owner: str, tasks: Sequence[Task]) -> dict[int, TaskRow]:
+    """The rows of tasks that somebody holds, by number.
+
+    Raises:
+        LeaseLost: If he does not hold one of them, or the run is not wanted any more.
+    """
+    rows: dict[int, TaskRow] = {}
+    if run.state not in (RunState.CANCELLING, RunState.CANCELLED, RunState.DONE):
+        mine = (TaskRow.run == run.id, TaskRow.owner == owner, TaskRow.state == LEASED)
+        for listed in in_lists([task.id for task in tasks]):
+            rows |= {row.id: row for row in session.scalars(select(TaskRow).where(*mine, TaskRow.id.in_(listed)))}
+    lost = next((task for task in tasks if task.id not in rows), None)
+    if lost is not None:
+        raise LeaseLost(f"The lease on {lost.file.uri} ran out; somebody else looks at it.")
+    return rows
 
 
 def _written_by(run: RunRow, owner: str) -> RunRow:

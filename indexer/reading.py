@@ -10,7 +10,7 @@ from indexer.chunking import Chunker
 from indexer.downloads import Downloads
 from indexer.heartbeat import Heartbeat
 from indexer.intake import Intake
-from indexer.leases import Leases
+from indexer.leases import Finished, Leases
 from indexer.readers.process import ReaderProcess
 from indexer.records import Corpus, FileOutcome, FileState, Run, Task
 from indexer.sink import FLUSH_CHUNKS
@@ -43,7 +43,7 @@ class FileReader:
     heartbeat: Heartbeat
     on_progress: Callable[[Run, int, int], None]
     downloads: Downloads | None = None
-    _held: list[tuple[Task, FileOutcome]] = field(default_factory=list)
+    _held: list[Finished] = field(default_factory=list)
     _passages: list[str] = field(default_factory=list)
     _encoded: int = 0
     _bytes_held: int = 0
@@ -65,8 +65,8 @@ class FileReader:
                 outcome = self._look(task)
                 self._held.append((task, outcome))
                 self._bytes_held += task.file.size
-                if not self._passages:
-                    self._complete_held()
+            if not self._passages:
+                self._complete_held()
         self._complete_held()
         return was_busy
 
@@ -98,16 +98,14 @@ class FileReader:
         self._passages.clear()
 
     def _complete_held(self) -> None:
-        """Enter what came of the files that are held, each in a transaction of its own."""
+        """Enter what came of the files that are held, in one transaction."""
         self._fill_cache()
-        while self._held:
-            task, outcome = self._held[0]
-            self.run = self.leases.complete(self.run.id, self.owner, task, outcome, self._encoded)
-            del self._held[0]
-            self._encoded = 0
-            self._bytes_held -= task.file.size
-            self._chunks_held -= outcome.chunks
-            self._report(0)
+        if not self._held:
+            return
+        self.run = self.leases.complete(self.run.id, self.owner, self._held, self._encoded)
+        self._held.clear()
+        self._encoded = self._bytes_held = self._chunks_held = 0
+        self._report(0)
 
     def _report(self, bytes_read: int) -> None:
         self.on_progress(self.run, self._bytes_held + bytes_read, self._chunks_held)

@@ -5,19 +5,20 @@ entered, and what it replaced is retired, in the same transaction. So nothing is
 build, and doing a file again is harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import product
 
 from sqlalchemy import and_, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from embedder.errors import AppError
 from indexer.duplicate_tables import add_signatures
 from indexer.duplicates import Signature, signature
 from indexer.records import FileOutcome, IndexedDocument, Manifest
-from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow
+from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, in_lists
 
 _Versioned = type[FileRow] | type[DocumentRow]
 _TABLES: tuple[_Versioned, ...] = (FileRow, DocumentRow)
@@ -25,10 +26,6 @@ _TABLES: tuple[_Versioned, ...] = (FileRow, DocumentRow)
 
 class VersionWaits(AppError):
     """A finished generation beside the live one, which another one would sweep away."""
-
-
-_LISTED = 500
-"""Databases bound the length of a list."""
 
 
 def in_generation(table: _Versioned, number: int) -> ColumnElement[bool]:
@@ -64,7 +61,7 @@ def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -
     session.add(GenerationRow(corpus=corpus, number=row.counter, manifest=asdict(manifest), created=now))
     if base is None:
         for table in _TABLES:
-            _retire(session, corpus, row.counter, table, table.corpus == corpus)
+            _retire_all(session, corpus, row.counter, table, table.corpus == corpus)
     return row.counter
 
 
@@ -84,43 +81,57 @@ def stage(
     corpus: str,
     number: int,
     base: int | None,
-    uri: str,
-    outcome: FileOutcome,
-    signatures: Sequence[Signature | None] | None = None,
+    outcomes: Mapping[str, FileOutcome],
+    signatures: Mapping[str, Signature | None] | None = None,
 ) -> None:
-    """Enter what came of a file; once or again, the result is the same.
+    """Enter what came of files; once or again, the result is the same.
 
     Args:
         session: Where a transaction is open that writes.
         corpus: Its name.
         number: The generation.
         base: The generation it extends, if any.
-        uri: The file.
-        outcome: What came of it.
-        signatures: Those of its documents, made before the database was locked; None makes them here.
+        outcomes: What came of each file.
+        signatures: Of its documents, as ``signatures_of`` makes them before the database is locked; None makes them.
     """
-    if outcome.state is None:
-        return
-    _restore(session, corpus, number, base, uri)
-    _retire(session, corpus, number, FileRow, FileRow.uri == uri)
-    gone = sorted({*outcome.removed, *(document.id for document in outcome.documents)})
-    for start in range(0, len(gone), _LISTED):
-        listed = gone[start : start + _LISTED]
-        _retire(session, corpus, number, DocumentRow, DocumentRow.document_id.in_(listed))
-    session.add(FileRow(corpus=corpus, uri=uri, first=number, retired=None, **asdict(outcome.state)))
-    rows = [_document_row(corpus, number, document) for document in outcome.documents]
+    known = {uri: (outcome, outcome.state) for uri, outcome in outcomes.items() if outcome.state is not None}
+    documents = [document for outcome, _ in known.values() for document in outcome.documents]
+    removed = (id for outcome, _ in known.values() for id in outcome.removed)
+    _restore(session, corpus, number, base, list(known))
+    _retire(session, corpus, number, FileRow, FileRow.uri, list(known))
+    _retire(
+        session,
+        corpus,
+        number,
+        DocumentRow,
+        DocumentRow.document_id,
+        sorted({*removed, *(document.id for document in documents)}),
+    )
+    session.add_all(
+        FileRow(corpus=corpus, uri=uri, first=number, retired=None, **asdict(state))
+        for uri, (_, state) in known.items()
+    )
+    rows = [_document_row(corpus, number, document) for document in documents]
     session.add_all(rows)
     if signatures is None:
-        signatures = [signature(row.text) for row in rows]
-    add_signatures(session, rows, signatures)
+        signatures = signatures_of(outcomes.values())
+    add_signatures(session, rows, [signatures[row.document_id] for row in rows])
 
 
-def remove(session: Session, corpus: str, number: int, uri: str) -> int:
-    """Take a file out with its documents. Returns how many there were."""
+def signatures_of(outcomes: Iterable[FileOutcome]) -> dict[str, Signature | None]:
+    """The signatures of all documents that files brought, by the documents' ids."""
+    return {indexed.id: signature(indexed.document.text) for outcome in outcomes for indexed in outcome.documents}
+
+
+def remove(session: Session, corpus: str, number: int, uris: Sequence[str]) -> int:
+    """Take files out with their documents. Returns how many documents there were."""
     for table in _TABLES:
-        _retire(session, corpus, number, table, table.uri == uri)
-    mine = and_(DocumentRow.corpus == corpus, DocumentRow.uri == uri, DocumentRow.retired == number)
-    return session.scalar(select(func.count()).select_from(DocumentRow).where(mine)) or 0
+        _retire(session, corpus, number, table, table.uri, uris)
+    count = 0
+    for listed in in_lists(uris):
+        mine = and_(DocumentRow.corpus == corpus, DocumentRow.uri.in_(listed), DocumentRow.retired == number)
+        count += session.scalar(select(func.count()).select_from(DocumentRow).where(mine)) or 0
+    return count
 
 
 def seal(session: Session, corpus: str, number: int, chunks: int) -> None:
@@ -154,17 +165,29 @@ def make_live(session: Session, corpus: str, number: int) -> None:
     session.get_one(CorpusRow, corpus).live = number
 
 
-def _restore(session: Session, corpus: str, number: int, base: int | None, uri: str) -> None:
-    """Undo what an earlier look at the file entered for this generation."""
-    for table in _TABLES:
-        mine = and_(table.corpus == corpus, table.uri == uri)
+def _restore(session: Session, corpus: str, number: int, base: int | None, uris: Sequence[str]) -> None:
+    """Undo what an earlier look at files entered for this generation."""
+    for table, listed in product(_TABLES, in_lists(uris)):
+        mine = and_(table.corpus == corpus, table.uri.in_(listed))
         session.execute(delete(table).where(mine, table.first == number))
         if base is not None:  # where there is none, everything is retired from the beginning
             session.execute(update(table).where(mine, table.retired == number).values(retired=None))
 
 
-def _retire(session: Session, corpus: str, number: int, table: _Versioned, which: ColumnElement[bool]) -> None:
-    """End rows that were made before this generation."""
+def _retire(
+    session: Session,
+    corpus: str,
+    number: int,
+    table: _Versioned,
+    column: InstrumentedAttribute[str],
+    values: Sequence[str],
+) -> None:
+    """End rows that were made before this generation and have one of some values in a column."""
+    for listed in in_lists(values):
+        _retire_all(session, corpus, number, table, column.in_(listed))
+
+
+def _retire_all(session: Session, corpus: str, number: int, table: _Versioned, which: ColumnElement[bool]) -> None:
     earlier = and_(table.corpus == corpus, table.first < number, table.retired.is_(None))
     session.execute(update(table).where(earlier, which).values(retired=number))
 

@@ -1,10 +1,10 @@
 """The catalog's tables, and the database connections it works with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -15,6 +15,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import JSON
 
 from embedder.errors import AppError
+
+_LISTED = 500
+
+_Value = TypeVar("_Value")
 
 
 class CatalogError(AppError):
@@ -261,3 +265,8 @@ def migrate(connection: Connection) -> None:
 def aware(moment: datetime) -> datetime:
     """SQLite forgets the zone; everything here is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def in_lists(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """Values in parts that fit an ``IN``: databases bound the length of a list."""
+    return (values[start : start + _LISTED] for start in range(0, len(values), _LISTED))

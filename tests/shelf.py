@@ -29,7 +29,7 @@ class Shelf:
             status = path.lstat() if path.is_symlink() or path.exists() else None
             state = FileState(status.st_size, status.st_mtime_ns, "d") if status else FileState(1, 2, "d")
             with self.catalog.database.writing() as session:
-                staging.stage(session, "books", number, base, each.document.uri, FileOutcome(state, "", (each,)))
+                staging.stage(session, "books", number, base, {each.document.uri: FileOutcome(state, "", (each,))})
         self.catalog.make_live("books", number, 0)
         return number
 

@@ -6,9 +6,11 @@ which whoever takes over the child could make run code here.
 """
 
 import json
+import os
+import selectors
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +23,7 @@ from indexer.records import Document, Section
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from indexer.readers.child import serve; serve()"
 _CLOSE_SECONDS = 5.0
+_PIPE_BYTES = 1 << 18
 
 
 class ReaderProcess:
@@ -32,6 +35,8 @@ class ReaderProcess:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._child: subprocess.Popen[bytes] | None = None
+        self._unread = bytearray()
+        """What the child has answered beyond the last whole answer."""
 
     def __enter__(self) -> "ReaderProcess":
         return self
@@ -85,6 +90,7 @@ class ReaderProcess:
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child is None or self._child.poll() is not None:
             self._kill()
+            self._unread.clear()
             self._child = subprocess.Popen(
                 [sys.executable, "-X", "utf8", "-c", _START, json.dumps(sys.path), json.dumps(asdict(self.limits))],
                 stdin=subprocess.PIPE,
@@ -101,29 +107,23 @@ class ReaderProcess:
             raise UnreadableFile(self._crash(child)) from error
 
     def _receive(self, child: "subprocess.Popen[bytes]") -> dict[str, Any]:
-        """The next answer, waited for as long as is allowed."""
-        # The timer ends the wait in that it ends the child. Time that the caller takes between answers is not counted.
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(self.limits.seconds, end)
-        timer.daemon = True
-        timer.start()
-        try:
-            line = _pipe(child.stdout).readline()
-        finally:
-            timer.cancel()
-            timer.join()  # it may just be ending the child, which then must not be taken for a running one
-        if line.endswith(b"\n") and not late.is_set():
-            return cast(dict[str, Any], json.loads(line))
-        if late.is_set():
-            raise UnreadableFile(
-                f"Reading the file took longer than {self.limits.seconds:g} seconds; split it and index the parts."
-            )
-        raise UnreadableFile(self._crash(child))
+        """The next answer, waited for as long as is allowed; time that the caller takes between answers is not."""
+        pipe, until = _pipe(child.stdout).fileno(), time.monotonic() + self.limits.seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    self._kill()
+                    raise UnreadableFile(
+                        f"Reading the file took longer than {self.limits.seconds:g} seconds; split it and index the "
+                        "parts."
+                    )
+                part = os.read(pipe, _PIPE_BYTES)
+                if not part:
+                    raise UnreadableFile(self._crash(child))
+                self._unread += part
+        line, _, self._unread = self._unread.partition(b"\n")
+        return cast(dict[str, Any], json.loads(line))
 
     def _crash(self, child: "subprocess.Popen[bytes]") -> str:
         try:

@@ -54,7 +54,7 @@ def begin(catalog, base=None):
 
 def stage(catalog, number, base, uri, outcome):
     with catalog.database.writing() as session:
-        staging.stage(session, "books", number, base, uri, outcome)
+        staging.stage(session, "books", number, base, {uri: outcome})
 
 
 def build(catalog, documents, *, gone=(), removed=(), fresh=False, errors=None):
@@ -66,8 +66,7 @@ def build(catalog, documents, *, gone=(), removed=(), fresh=False, errors=None):
     for uri, error in (errors or {}).items():
         stage(catalog, number, base, uri, FileOutcome(state(error), error))
     with catalog.database.writing() as session:
-        for uri in gone:
-            staging.remove(session, "books", number, uri)
+        staging.remove(session, "books", number, gone)
     with catalog.database.writing() as session:
         staging.seal(session, "books", number, len(documents))
         staging.make_live(session, "books", number)
@@ -90,7 +89,7 @@ def test_nothing_is_seen_before_the_commit(catalog):
     number = begin(catalog, first)
     stage(catalog, number, first, "a", FileOutcome(state(), "", (indexed("a", digest="2"),)))
     with catalog.database.writing() as session:
-        assert staging.remove(session, "books", number, "b") == 1
+        assert staging.remove(session, "books", number, ["b"]) == 1
     assert catalog.live_number("books") == first
     assert (_digests(catalog, first, "a"), _digests(catalog, number, "a")) == (["1"], ["2"])
     assert (catalog.files("books", first).keys(), catalog.files("books", number).keys()) == ({"a", "b"}, {"a"})

@@ -3,55 +3,12 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from job_cases import LEASE, Desk, documents, outcome, staged
 
-from indexer.catalog import Catalog
-from indexer.documents import Documents
 from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
-from indexer.jobs import JobError, Jobs
+from indexer.jobs import JobError
 from indexer.leases import LeaseLost, Leases
-from indexer.records import (
-    ChunkPlace,
-    Document,
-    FileOutcome,
-    FileState,
-    IndexedDocument,
-    Manifest,
-    PlannedFile,
-    RunState,
-    Section,
-)
-
-MANIFEST = Manifest("m", "f", 8, "float32", 256, "c1", "r1", "l1", "edge")
-LEASE = 10.0
-
-
-class Desk:
-    """Jobs and leases on one database, and a clock that goes when it is told to."""
-
-    def __init__(self, folder, max_attempts=3, url=None):
-        self.now = 1000.0
-        self.catalog = Catalog(url or f"sqlite:///{folder}/catalog.sqlite")
-        self.catalog.add_corpus("books", folder)
-        self.jobs = Jobs(self.catalog.database, clock=lambda: self.now)
-        self.leases = Leases(self.catalog.database, seconds=LEASE, max_attempts=max_attempts, clock=lambda: self.now)
-
-    def submit(self, *uris, gone=(), base=None):
-        files = [PlannedFile(uri, uri.encode(), 10, 1) for uri in uris]
-        files += [PlannedFile(uri, b"", 0, 0, is_gone=True) for uri in gone]
-        return self.jobs.submit("books", files, MANIFEST, base, by="test")
-
-    def lease(self, run, owner, files=8, size_bytes=1000):
-        return self.leases.lease(run.id, owner, files=files, size_bytes=size_bytes)
-
-    def finish_files(self, run, owner="worker"):
-        while tasks := self.lease(run, owner):
-            for task in tasks:
-                self.leases.complete(run.id, owner, task, outcome(task))
-
-    def write_store(self, run, owner="worker"):
-        assert self.leases.lease_store(run.id, owner)
-        self.leases.seal(run.id, owner, 0)
-        return self.leases.finish(run.id, owner)
+from indexer.records import FileOutcome, RunState
 
 
 @pytest.fixture
@@ -59,24 +16,6 @@ def desk(tmp_path, any_catalog_url):
     opened = Desk(tmp_path, url=any_catalog_url)
     yield opened
     opened.catalog.close()
-
-
-def outcome(task, error="", mark=""):
-    """One document out of a file, or a reason for none; ``mark`` tells who made it."""
-    if task.file.is_gone:
-        return FileOutcome(None)
-    uri = task.file.uri
-    document = Document(uri, mark or uri, "text", (Section(0, 4),), "text")
-    indexed = IndexedDocument(document.id("books"), document, "1", (ChunkPlace(f"chunk-{uri}", 0, 4),))
-    return FileOutcome(FileState(10, 1, "digest", error), error, () if error else (indexed,))
-
-
-def staged(desk, run):
-    return sorted(one.document.uri for one in documents(desk, run))
-
-
-def documents(desk, run):
-    return Documents(desk.catalog.database).staged("books", run.generation)
 
 
 # Leases
@@ -94,14 +33,12 @@ class Workers:
         self.held[name] += self.desk.lease(self.run, name, files=count)
 
     def complete(self, name, count, error=""):
-        for _ in range(min(count, len(self.held[name]))):
-            task = self.held[name].pop(0)
-            try:
-                self.desk.leases.complete(self.run.id, name, task, outcome(task, error, name))
-                self.entered.append(task.file.uri)
-            except LeaseLost:
-                self.held[name].clear()
-                return
+        done, self.held[name] = self.held[name][:count], self.held[name][count:]
+        try:
+            self.desk.leases.complete(self.run.id, name, [(task, outcome(task, error, name)) for task in done])
+            self.entered += [task.file.uri for task in done]
+        except LeaseLost:
+            self.held[name].clear()
 
     def fail(self, name, count):
         self.complete(name, count, error="broken")
@@ -180,9 +117,23 @@ def test_a_lease_that_ran_out_goes_to_another_and_the_first_is_turned_away(desk)
     (again,) = desk.lease(run, "quick")
     assert again.file == task.file
     with pytest.raises(LeaseLost):
-        desk.leases.complete(run.id, "slow", task, outcome(task, mark="slow"))
-    desk.leases.complete(run.id, "quick", again, outcome(task, mark="quick"))
+        desk.leases.complete(run.id, "slow", [(task, outcome(task, mark="slow"))])
+    desk.leases.complete(run.id, "quick", [(again, outcome(task, mark="quick"))])
     assert [one.document.title for one in documents(desk, run)] == ["quick"]
+
+
+def test_of_files_entered_together_all_are_entered_or_none(desk):
+    run = desk.submit("a", "b", gone=["c"])
+    tasks = desk.lease(run, "slow")
+    desk.now += LEASE
+    (again,) = desk.lease(run, "quick", files=1)
+    with pytest.raises(LeaseLost, match=f"The lease on {again.file.uri} ran out"):
+        desk.leases.complete(run.id, "slow", [(task, outcome(task)) for task in tasks])
+    assert (staged(desk, run), desk.jobs.run(run.id).files_done) == ([], 0)
+    desk.leases.release(run.id, "quick")
+    tasks = [task for _ in tasks for task in desk.lease(run, "last")]
+    assert desk.leases.complete(run.id, "last", [(task, outcome(task)) for task in tasks]).files_done == 3
+    assert staged(desk, run) == ["a", "b"]
 
 
 def test_heartbeats_keep_a_lease(desk):
@@ -192,7 +143,7 @@ def test_heartbeats_keep_a_lease(desk):
         desk.now += LEASE - 1
         desk.leases.beat(run.id, "slow")
         assert desk.lease(run, "quick") == []
-    desk.leases.complete(run.id, "slow", task, outcome(task))
+    desk.leases.complete(run.id, "slow", [(task, outcome(task))])
 
 
 def test_a_file_that_kills_workers_fails_and_takes_no_others_with_it(desk):
@@ -204,7 +155,7 @@ def test_a_file_that_kills_workers_fails_and_takes_no_others_with_it(desk):
                 desk.leases.release(run.id, f"worker-{deaths}", died=True)
                 deaths += 1
                 break
-            desk.leases.complete(run.id, f"worker-{deaths}", task, outcome(task))
+            desk.leases.complete(run.id, f"worker-{deaths}", [(task, outcome(task))])
     assert deaths == 3
     assert staged(desk, run) == ["a", "b"]
     assert desk.jobs.failures(run.id).keys() == {"killer"}
@@ -262,7 +213,7 @@ def test_a_store_that_kills_its_writers_fails_the_run_and_resuming_tries_again(d
 def test_retrying_files_has_the_store_written_again(desk):
     run = desk.submit("a")
     (task,) = desk.lease(run, "worker")
-    desk.leases.complete(run.id, "worker", task, outcome(task, "broken"))
+    desk.leases.complete(run.id, "worker", [(task, outcome(task, "broken"))])
     assert desk.leases.lease_store(run.id, "slow")
     with pytest.raises(JobError, match="is being written"):
         desk.jobs.retry(run.id)
@@ -329,7 +280,7 @@ def test_a_paused_run_is_left_alone_until_it_is_resumed(desk):
     (task,) = desk.lease(run, "worker", files=1)
     assert desk.jobs.pause(run.id).state is RunState.PAUSED
     assert desk.jobs.workable() == desk.lease(run, "worker") == []
-    assert desk.leases.complete(run.id, "worker", task, outcome(task)).files_done == 1
+    assert desk.leases.complete(run.id, "worker", [(task, outcome(task))]).files_done == 1
     assert not desk.leases.lease_store(run.id, "worker")
     assert desk.jobs.resume(run.id).state is RunState.QUEUED
     desk.finish_files(run)
@@ -342,10 +293,10 @@ def test_a_cancelled_run_leaves_nothing_and_waits_for_who_is_at_work(desk):
     desk.write_store(first)
     run = desk.submit("a", gone=["b"], base=first.generation)
     (task, gone) = desk.lease(run, "worker")
-    desk.leases.complete(run.id, "worker", gone, FileOutcome(None))
+    desk.leases.complete(run.id, "worker", [(gone, FileOutcome(None))])
     assert desk.jobs.cancel(run.id).state is RunState.CANCELLING
     with pytest.raises(LeaseLost):
-        desk.leases.complete(run.id, "worker", task, outcome(task))
+        desk.leases.complete(run.id, "worker", [(task, outcome(task))])
     assert desk.leases.release(run.id, "worker").state is RunState.CANCELLED
     assert desk.catalog.files("books", first.generation).keys() == {"a", "b"}
     assert desk.jobs.abandoned("books") == [run.generation]
@@ -378,11 +329,11 @@ def test_only_work_counts_as_time(desk):
     run = desk.submit("a", "b")
     (task,) = desk.lease(run, "first", files=1)
     desk.now += 4
-    desk.leases.complete(run.id, "first", task, outcome(task), encoded=1)
+    desk.leases.complete(run.id, "first", [(task, outcome(task))], encoded=1)
     desk.now += 1000  # nobody there
     (task,) = desk.lease(run, "second")
     desk.now += 2
-    desk.leases.complete(run.id, "second", task, outcome(task), encoded=1)
+    desk.leases.complete(run.id, "second", [(task, outcome(task))], encoded=1)
     assert desk.write_store(run).seconds == pytest.approx(6)
     assert desk.jobs.speed("m").bytes_per_second == pytest.approx(20 / 6)
     assert desk.jobs.speed("other") is None
@@ -392,6 +343,6 @@ def test_a_run_out_of_the_cache_says_nothing_about_speed(desk):
     run = desk.submit("a")
     (task,) = desk.lease(run, "worker")
     desk.now += 1
-    desk.leases.complete(run.id, "worker", task, outcome(task), encoded=0)
+    desk.leases.complete(run.id, "worker", [(task, outcome(task))], encoded=0)
     desk.write_store(run)
     assert desk.jobs.speed("m") is None

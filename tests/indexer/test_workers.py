@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from build_cases import Bench, HashEncoder, check_whole, found
 
+from indexer import reading
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.jobs import JobError
@@ -108,7 +109,9 @@ def test_two_workers_share_a_run(bench, tmp_path, catalog_url, is_killed):
 # In one process
 
 
-def test_a_run_that_is_paused_half_way_goes_on_when_it_is_resumed(bench):
+def test_a_run_that_is_paused_half_way_goes_on_when_it_is_resumed(bench, monkeypatch):
+    for name in ("FLUSH_CHUNKS", "_LEASED_FILES"):
+        monkeypatch.setattr(reading, name, 2)
     for n in range(5):
         bench.write(f"{n}.txt", f"honey {n}")
     parts, run = bench.parts(), bench.submit()
