@@ -1,7 +1,8 @@
 """Checkpoints on disk: the sentence-transformers folder layout, read and written, and its fingerprint.
 
-A folder in that layout holds ``modules.json`` (Transformer, Pooling, Normalize), ``1_Pooling/config.json``,
-``config_sentence_transformers.json`` with the prompts, and the transformers files themselves. A plain
+A folder in that layout holds ``modules.json`` (Transformer, Pooling, perhaps Dense, Normalize),
+``1_Pooling/config.json``, ``config_sentence_transformers.json`` with the prompts, and the transformers files
+themselves. A plain
 transformers folder has only the latter and is pooled by the mean. Only safetensors and JSON are read, and code
 that a repository brings along is never run.
 """
@@ -23,7 +24,7 @@ from embedder.errors import AppError
 from embedder.packing import PACKED_FILE, unpack
 from embedder.prompts import PromptPolicy, policy_for
 
-_KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
+_KNOWN_MODULES = {"Transformer", "Pooling", "Dense", "Normalize"}
 _VOLATILE = {"transformers_version", "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "use_cache"}
 """Keys of config.json that do not change a vector."""
 
@@ -52,6 +53,7 @@ class Checkpoint:
         positions: Longest input its position table has room for; None where there is no such limit.
         dims: Widths it was trained for, widest first; the first is its own width.
         prompts: How its texts are introduced.
+        dense: Folders of the dense layers after the pooling (``dense.py``).
     """
 
     folder: Path
@@ -60,6 +62,12 @@ class Checkpoint:
     positions: int | None
     dims: tuple[int, ...]
     prompts: PromptPolicy
+    dense: tuple[Path, ...] = ()
+
+    @property
+    def pooled_width(self) -> int:
+        """Width of what comes out of the pooling."""
+        return int(self.config.get("hidden_size", self.config.get("dim")))  # distilbert says dim
 
     @property
     def is_decoder(self) -> bool:
@@ -87,9 +95,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise UnreadableCheckpoint(
             f"{folder} has no .safetensors weights; other formats can run code and are not read."
         )
-    _check_modules(folder)
+    dense = _check_modules(folder)
     stored = (_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
-    width = config.get("hidden_size", config.get("dim"))  # distilbert says dim
+    width = config.get("hidden_size", config.get("dim"))
     if not isinstance(width, int):
         raise UnreadableCheckpoint(f"{folder / 'config.json'} has no hidden_size; fetch the checkpoint again.")
     return Checkpoint(
@@ -97,8 +105,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         config=config,
         max_tokens=(_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"),
         positions=_positions(config),
-        dims=_dims(config, width),
+        dims=_dims(config, _width_of(dense[-1]) if dense else width),
         prompts=policy_for(stored, is_decoder=model_type in DECODERS),
+        dense=dense,
     )
 
 
@@ -215,7 +224,10 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     settings = _json(checkpoint.folder / "tokenizer_config.json") or {}  # lower casing stands here and overrides
     settings = {key: value for key, value in settings.items() if key not in _VOLATILE_TOKENIZER}
     digest.update(json.dumps(settings, sort_keys=True).encode())
-    for path in (*sorted(checkpoint.folder.glob("*.safetensors")), checkpoint.folder / "tokenizer.json"):
+    weights = [
+        path for folder in (checkpoint.folder, *checkpoint.dense) for path in sorted(folder.glob("*.safetensors"))
+    ]
+    for path in (*weights, checkpoint.folder / "tokenizer.json"):
         if path.exists():
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -237,14 +249,25 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _check_modules(folder: Path) -> None:
-    """Refuse what would be served wrongly: other poolings, dense heads."""
+def _check_modules(folder: Path) -> tuple[Path, ...]:
+    """Refuse what would be served wrongly, as other poolings; the folders of the dense layers."""
+    dense: list[Path] = []
     for module in _json(folder / "modules.json") or ():
         kind = module["type"].rpartition(".")[2]
         if kind not in _KNOWN_MODULES:
             raise UnreadableCheckpoint(f"{folder} has a {kind} module, which is not supported; use a model without it.")
         if kind == "Pooling" and not _pools_by_mean(_json(folder / module["path"] / "config.json") or {}):
             raise UnreadableCheckpoint(f"{folder} does not pool by the mean over tokens; use a mean-pooling model.")
+        if kind == "Dense":
+            dense.append(folder / module["path"])
+    return tuple(dense)
+
+
+def _width_of(dense: Path) -> int:
+    width = (_json(dense / "config.json") or {}).get("out_features")
+    if not isinstance(width, int):
+        raise UnreadableCheckpoint(f"{dense / 'config.json'} has no out_features; fetch the checkpoint again.")
+    return width
 
 
 def _pools_by_mean(pooling: Mapping[str, Any]) -> bool:

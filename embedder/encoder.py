@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from embedder.bidirectional import CanaryFailed, check_attention, check_forward, check_rounding
 from embedder.catalogue import Location, Reference, locate
 from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
+from embedder.dense import load_dense
 from embedder.hardware import INT8, dtype_name, multiplies_in_bytes, pick_device, pick_dtype
 from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
@@ -62,6 +65,7 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
+        self._dense = load_dense(identity.checkpoint).to(model.backbone.device)
         forward = _forward(model, tokenizer.pad_id, identity)
         self._turns = Turns(forward)
         self._pass_tokens = _UNPADDED_PASS_TOKENS if isinstance(forward, UnpaddedDecoder) else _PADDED_PASS_TOKENS
@@ -175,6 +179,11 @@ class Embedder:
         """Changes when weights, tokenizer or prompts do; dim, max_tokens and dtype stand beside it."""
         return self._identity.fingerprint
 
+    @property
+    def has_dense(self) -> bool:
+        """Whether dense layers come after the pooling."""
+        return len(self._dense) > 0
+
     def resized(self, dim: int) -> Self:
         """The same model, weights shared, giving vectors of another of its widths.
 
@@ -249,15 +258,21 @@ class Embedder:
         """Encode a window of texts into the rows of ``out``, shape (N, D)."""
         lengths = [len(row.ids) for row in window]
         if len(lengths) * max(lengths) <= BATCH_TOKENS:
-            out[:] = truncate_and_normalize(self._turns.ask([row.ids for row in window])).cpu().numpy()
+            out[:] = self._unit(self._turns.ask([row.ids for row in window]))
         else:
             for batch in token_batches(lengths, self._batch_tokens, self._pass_tokens):
                 pooled = self._turns.work([window[row].ids for row in batch])
-                out[batch] = truncate_and_normalize(pooled).cpu().numpy()
+                out[batch] = self._unit(pooled)
         with self._counting:
             self.usage.texts += len(window)
             self.usage.tokens += sum(lengths)
             self.usage.truncated += sum(row.truncated for row in window)
+
+    @torch.inference_mode()
+    def _unit(self, pooled: Tensor) -> Vectors:
+        """The vectors of pooled states: ``(n, W)`` to ``(n, D)`` unit rows."""
+        vectors: Vectors = truncate_and_normalize(self._dense(pooled)).cpu().numpy()
+        return vectors
 
     def _check_reference(self, reference: Reference) -> None:
         head = np.array(reference.head, dtype=np.float32)

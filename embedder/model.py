@@ -1,4 +1,4 @@
-"""The network: a backbone and mean pooling, nothing else (KaLM-Embedding-V2 has no projection head)."""
+"""The network: a backbone and mean pooling. What some checkpoints put behind it is in ``dense.py``."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol

@@ -92,6 +92,8 @@ def pack_checkpoint(source: Path, folder: Path, bits: Bits = 4) -> int:
     for name in ("LICENSE", "NOTICE", "README.md"):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+    for path in source.glob("*/*.safetensors"):  # dense layers: little beside the rest
+        shutil.copyfile(path, folder / path.relative_to(source))
     packed: dict[str, Tensor] = {}
     for file in files:
         with safe_open(file, framework="pt") as tensors:

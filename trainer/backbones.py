@@ -220,12 +220,14 @@ def _open(path: str, texts: Callable[[], Iterable[str]] | None) -> Backbone:
         raise UnusableBackbone("No model is named to start from; set base.path to a model folder, a name or a file.")
     location = locate(path)
     entry = location.published or location.bundled
-    model = load_backbone(read_checkpoint(location.folder), torch.float32)
+    checkpoint = read_checkpoint(location.folder)
+    model = load_backbone(checkpoint, torch.float32)
     tokenizer = _fitting(load_tokenizer(location.folder), model, location.name)
     is_on_hub = not Path(location.source).is_dir() and "/" in location.source
     hub_id = location.published.repository if location.published else location.source if is_on_hub else ""
     licence = entry.licence if entry else ""
-    return Backbone(model, tokenizer, location.name, location.source, licence, hub_id=hub_id)
+    notes = ("Its dense layers were left out.",) if checkpoint.dense else ()
+    return Backbone(model, tokenizer, location.name, location.source, licence, notes, hub_id)
 
 
 def _from_gguf(path: Path) -> Backbone:

@@ -156,6 +156,33 @@ def pack(
     console.print(f"{out} has {size / 1e6:.1f} MB; use it with --model or KALM_MODEL={out}.")
 
 
+@commands.command()
+def rotate(
+    model: Annotated[Path, typer.Argument(help="Folder of a finished model, packed or not.")],
+    out: Annotated[Path, typer.Option(help="Where the rotated copy goes.")],
+    recipe: RecipeName = "nano",
+    data: Data = "",
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the last stage whose texts decide the axes.")] = 20_000,
+    set_: Set = None,
+) -> None:
+    """Turn a finished model's vectors onto their principal axes: cut to fewer values, they keep more.
+
+    Example: kalm train rotate models/nano --recipe nano --data tables --out models/nano-rotated
+    """
+    from trainer.config import StageConfig, override
+    from trainer.recipes import Places, find_recipe
+    from trainer.rotation import rotate_checkpoint
+
+    stages = [stage for stage in find_recipe(recipe, Places(data)).stages if isinstance(stage, StageConfig)]
+    try:
+        kept = rotate_checkpoint(model, out, override(stages[-1], set_ or []), rows)
+    except OSError as error:
+        raise Unwritable(f"{out} cannot be written ({error.strerror or error}); check the folder.") from error
+    for dim, share in kept.items():
+        console.print(f"{dim} values keep {share:.1%} of the energy.")
+    console.print(f"The model is in {out}; use it with --model or KALM_MODEL={out}.", soft_wrap=True)
+
+
 @commands.command(name="all")
 def all_(
     out: Out,
