@@ -40,6 +40,7 @@ from indexer.store import (
     DAY,
     EMBEDDED,
     FILTERABLE,
+    SCALAR_QUANTILE,
     Hit,
     Point,
     Query,
@@ -55,7 +56,7 @@ from indexer.store import (
 _HNSW = edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000)
 _QUANTIZATION: Mapping[str, "edge.QuantizationConfigType | None"] = {
     "none": None,
-    "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned),
+    "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=SCALAR_QUANTILE, memory=edge.Memory.Pinned),
     "turbo": edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned),
     "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
 }
