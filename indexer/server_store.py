@@ -65,9 +65,7 @@ _STRICT = models.StrictModeConfig(
 _QUANTIZATION: Mapping[str, models.QuantizationConfig | None] = {
     "none": None,
     "int8": models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(
-            type=models.ScalarType.INT8, quantile=SCALAR_QUANTILE, always_ram=True
-        )
+        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=SCALAR_QUANTILE, always_ram=True)
     ),
     "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
 }

@@ -3,7 +3,8 @@
     python -m tests.crowd --users 20 --seconds 60 --seed 7
 
 builds the samples, starts a server on them, lets everybody do something all the time, and prints JSON. ``--data``
-keeps the data folder for the next run.
+keeps the data folder for the next run; ``--passages 100000`` takes an index of so many instead, made of the samples'
+sentences, which takes a quarter of an hour to build the first time.
 """
 
 import argparse
@@ -217,6 +218,23 @@ def _run(data: Path, *words: object) -> None:
     subprocess.run([sys.executable, "-m", "app.cli", *map(str, words)], env=_environment(data), check=True)
 
 
+def _build(data: Path, name: str, passages: int) -> None:
+    """An index of the samples, or of so many passages of four of their sentences each."""
+    words = ["--include", "en/*", "--include", "zh/*"]
+    folder = SAMPLES
+    if passages:
+        folder, words = data / name, []
+        folder.mkdir(parents=True)
+        draw = random.Random(name)
+        whole = [re.findall(r"[^.。!?\n]{12,}[.。!?]", path.read_text()) for path in sorted(SAMPLES.rglob("*.md"))]
+        with (folder / "passages.jsonl").open("w", encoding="utf-8") as file:
+            for number in range(passages):
+                text = " ".join(draw.choices(draw.choice([each for each in whole if each]), k=4))
+                file.write(json.dumps({"title": f"Passage {number}", "text": text}, ensure_ascii=False) + "\n")
+    _run(data, "corpus", "add", name, folder, *words)
+    _run(data, "index", "build", name)
+
+
 def _environment(data: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KALM_")}
     return clean | {"KALM_DATA_DIR": str(data)}
@@ -253,15 +271,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--passages", type=int, default=0, help="Passages of a made corpus; 0 takes the samples.")
     parser.add_argument("--data", type=Path, help="Data folder to keep; what it has already is not built again.")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kalm-crowd-") as own:
         data = chosen.data or Path(own)
-        if not (data / "indexes" / "samples").is_dir():
-            _run(data, "corpus", "add", "samples", SAMPLES, "--include", "en/*", "--include", "zh/*")
-            _run(data, "index", "build", "samples")
+        name = f"made-{chosen.passages}" if chosen.passages else "samples"
+        if not (data / "indexes" / name).is_dir():
+            _build(data, name, chosen.passages)
         with served(data) as (url, pid):
-            report = asyncio.run(crowd(url, pid, "samples", chosen.users, chosen.seconds, chosen.seed))
+            report = asyncio.run(crowd(url, pid, name, chosen.users, chosen.seconds, chosen.seed))
     load = [round(each, 1) for each in os.getloadavg()]
     print(json.dumps(report | {"machine": machine() | {"load": load}}, indent=2))  # noqa: T201
 

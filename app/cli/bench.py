@@ -232,6 +232,23 @@ def recipe(
 
 
 @commands.command()
+def rest(
+    texts: Annotated[Path, typer.Option(help="Folder whose documents are encoded.")] = Path("samples"),
+    model: Annotated[str | None, typer.Option(help="A model; the default one if not given.")] = None,
+    clients: Annotated[int, typer.Option(min=1, help="How many ask at once.")] = 50,
+    seconds: Annotated[float, typer.Option(min=0, help="How long they ask.")] = 60.0,
+    batch: Annotated[int, typer.Option(min=1, help="Texts of a request.")] = 8,
+) -> None:
+    """Measure vectors a second through the REST interface, beside the same encoder called in process.
+
+    Example: kalm bench rest --clients 50 --seconds 60
+    """
+    from app.benchmarks.serving import bench_rest
+
+    typer.echo(json.dumps(bench_rest(texts, model, clients, seconds, batch), indent=2))
+
+
+@commands.command()
 def data(
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the generated table.")] = 10_000_000,
 ) -> None:

@@ -106,3 +106,14 @@ def test_onnx_runtime_takes_part_on_the_same_weights(tiny_checkpoint, tmp_path):
         theirs = encode(texts)
         agreement = (ours * theirs).sum(axis=1) / np.linalg.norm(theirs, axis=1)
         assert agreement.min() > (0.9999 if "float32" in name else 0.97)
+
+
+def test_the_served_encoder_is_held_against_the_one_in_process(cli, texts, tiny_checkpoint):
+    folder = str(tiny_checkpoint("qwen2"))
+    sizes = ["--clients", "3", "--seconds", "0.3", "--batch", "2"]
+    found = measured(cli("bench", "rest", "--texts", texts, "--model", folder, *sizes))
+    assert (found["errors"], found["first_error"]) == (0, None)
+    assert found["requests"] >= 9
+    rates = found["texts_per_second"]
+    assert found["served_over_in_process"] == pytest.approx(rates["served"] / rates["in process"], abs=0.01)
+    assert len(found["server_memory_mib"]) == 4

@@ -1,10 +1,11 @@
 """The catalog: generations of rows, one flip, nothing half done."""
 
 import multiprocessing
+import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from indexer import staging
 from indexer.catalog import Catalog, CatalogError
@@ -275,3 +276,20 @@ def test_near_duplicates_belong_to_their_generation(catalog):
     assert list(catalog.near_duplicates("books", before, [second.id])) == [second.id]
     catalog.remove_corpus("books")
     assert catalog.near_duplicates("books", after, [first.id]) == {}
+
+
+def test_the_documents_of_a_file_are_found_without_a_look_at_the_others(tmp_path):
+    catalog, asked = Catalog(f"sqlite:///{tmp_path}/catalog.sqlite"), []
+    catalog.add_corpus("books", tmp_path)
+    engine = catalog.database._engine
+    event.listen(engine, "before_cursor_execute", lambda _, __, sql, values, *rest: asked.append((sql, values)))
+    catalog.known_documents("books", 3, "a")
+    with catalog.database.writing() as session:
+        staging.stage(session, "books", 3, 2, {"a": FileOutcome(state(), "", (indexed("a"),), ("gone",))})
+        is_about = re.compile(r"(SELECT|UPDATE|DELETE)\b.*\bdocuments\b", re.DOTALL).match
+        touching = [(sql, values) for sql, values in asked if is_about(sql)]
+        plans = [session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values) for sql, values in touching]
+        steps = [next(row[3] for row in plan if " documents " in row[3]) for plan in plans]
+    assert len(steps) >= 4
+    assert all(re.search(r"documents_by_(file|id) \(corpus=\? AND (uri|document_id)=\?", step) for step in steps), steps
+    catalog.close()
