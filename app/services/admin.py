@@ -20,7 +20,7 @@ from indexer.gate import Check
 from indexer.jobs import Jobs
 from indexer.records import Corpus, Run
 from indexer.task_tables import Task
-from indexer.versions import NoVersion, Version, Versions
+from indexer.versions import Version, Versions
 
 GATE = "gate"
 """Kind of the tasks that check a version."""
@@ -237,15 +237,20 @@ class AdminService:
         self.audit.note(person, "index.rebuild", name, run=str(run.id), model=made.model, dim=str(made.dim))
         return run
 
-    def check(self, person: Person, name: str) -> list[Check]:
-        """Hold the version that waits against what it has to be; raises NoVersion."""
+    def check(self, person: Person, name: str, version: int | None = None) -> list[Check]:
+        """Hold the version that waits, of that number if one is named, against what it has to be; raises NoVersion."""
         person.must_be(Role.ADMIN)
-        return self.version_service.check(name)
+        return self.version_service.check(name, version=version)
 
-    def swap(self, person: Person, name: str, *, force: bool = False) -> int:
-        """Put the version that waits in use; raises NoVersion, or GateFailed unless forced."""
+    def swap(self, person: Person, name: str, version: int | None = None, *, force: bool = False) -> int:
+        """Put the version that waits in use, of that number if one is named.
+
+        Raises:
+            NoVersion: If it does not wait, or no longer: another that does is left alone.
+            GateFailed: If it does not pass its checks, unless forced.
+        """
         person.must_be(Role.ADMIN)
-        number = self.version_service.swap(name, force=force)
+        number = self.version_service.swap(name, version=version, force=force)
         self.audit.note(person, "index.swap", name, version=str(number), forced="yes" if force else "no")
         return number
 
@@ -276,12 +281,10 @@ class AdminService:
         """
         person.must_be(Role.ADMIN)
         corpus, version = parameters["corpus"], parameters["version"]
-        if version != next((each.generation.number for each in self.versions(person, corpus) if each.waits), None):
-            raise NoVersion(f"Version {version} of {corpus} no longer waits; look at the versions that there are now.")
         if parameters["swap"]:
-            self.swap(person, corpus)
+            self.swap(person, corpus, version)
             return {"checks": []}
-        return {"checks": [asdict(check) for check in self.check(person, corpus)]}
+        return {"checks": [asdict(check) for check in self.check(person, corpus, version)]}
 
     def last_check(self, person: Person, name: str) -> Task | None:
         """The newest task that checks a version of a corpus, if there was one."""
@@ -295,10 +298,10 @@ class AdminService:
         self.audit.note(person, "index.rollback", name, version=str(gone_to))
         return gone_to
 
-    def discard(self, person: Person, name: str) -> list[int]:
-        """Remove the versions that wait; raises NoVersion."""
+    def discard(self, person: Person, name: str, version: int | None = None) -> list[int]:
+        """Remove the versions that wait, the newest of that number if one is named; raises NoVersion."""
         person.must_be(Role.ADMIN)
-        numbers = self.version_service.discard(name)
+        numbers = self.version_service.discard(name, version=version)
         self.audit.note(person, "index.discard", name, versions=", ".join(map(str, numbers)))
         return numbers
 
