@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.ui.admin import pieces
+from app.services.errands import BUILDS, Errand
+from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk
 from app.ui.admin.state import AdminState
 from app.ui.frame import calm_errors
@@ -19,6 +20,7 @@ _TONES = {RunState.DONE: "good", RunState.RUNNING: "busy", RunState.FAILED: "bad
 
 def draw(desk: Desk, state: AdminState) -> None:
     """Draw the section."""
+    errands.follow(desk, BUILDS)
     _live(desk)
 
 
@@ -131,11 +133,13 @@ def _failures(desk: Desk, run: Run) -> None:
         return
     title = t("admin.jobs.failures", run=str(run.id), files=t.count("admin.failed", len(found)))
     st.html(pieces.reasons(title, found, t))
-    _button(desk, run, "retry", desk.admin.retry)
+    if st.button(t("admin.jobs.retry"), key=f"retry_{run.id}", icon=":material/refresh:"):
+        errands.begin(desk, Errand.RETRY, corpus=run.corpus, run=run.id)
+        st.rerun()  # the whole page, not only this fragment
 
 
 def _button(desk: Desk, run: Run, what: str, do: Callable[..., Run]) -> None:
-    icons = {"pause": "pause", "resume": "play_arrow", "cancel": "close", "retry": "refresh"}
+    icons = {"pause": "pause", "resume": "play_arrow", "cancel": "close"}
 
     def act() -> None:
         def work() -> str:
