@@ -30,6 +30,7 @@ class Errand(StrEnum):
     RETRY_FAILED = "admin.retry_failed"
     REBUILD = "admin.rebuild"
     REPAIR = "admin.repair"
+    CANCEL = "admin.cancel"
     REMOVE = "admin.remove"
     GATE = "gate"
     SWAP = "admin.swap"
@@ -40,16 +41,16 @@ class Errand(StrEnum):
     PROOF = "admin.proof"
 
 
-BUILDS = (Errand.BUILD, Errand.RETRY, Errand.RETRY_FAILED, Errand.REBUILD, Errand.REPAIR)
-"""What enters a run for workers."""
+OF_BUILDS = (Errand.BUILD, Errand.RETRY, Errand.RETRY_FAILED, Errand.REBUILD, Errand.REPAIR, Errand.CANCEL)
+"""What enters a run for workers, or ends one."""
 
 OF_VERSIONS = (Errand.GATE, Errand.SWAP, Errand.ROLLBACK, Errand.DISCARD)
 """What is done with versions that are there."""
 
 OF_STORAGE = (Errand.STORAGE, Errand.CLEAN)
 
-_FOR_EDITORS = frozenset({Errand.PLAN, Errand.BUILD, Errand.RETRY, Errand.RETRY_FAILED})
-_SEEN_BY_EDITORS = _FOR_EDITORS | {*BUILDS, Errand.REMOVE}
+_FOR_EDITORS = frozenset({Errand.PLAN, Errand.BUILD, Errand.RETRY, Errand.RETRY_FAILED, Errand.CANCEL})
+_SEEN_BY_EDITORS = _FOR_EDITORS | {*OF_BUILDS, Errand.REMOVE}
 _MOST_PROOFS = 50
 
 
@@ -100,7 +101,7 @@ class Errands:
         """How far something is; raises TaskRefused if there is no such task."""
         person.must_be(Role.EDITOR)
         task = self.tasks.one(task_id)
-        _may_see(person, [Errand(task.kind)])
+        _may_see(person, [task.kind])
         return task
 
     def last(self, person: Person, errands: Collection[Errand], corpus: str = "") -> Task | None:
@@ -174,6 +175,11 @@ def _repair(to: Errands, person: Person, asked: _Asked, _: OnProgress) -> _Resul
     return _entered(to.upkeep.repair(person, Finding(**asked["finding"])))
 
 
+def _cancel(to: Errands, person: Person, asked: _Asked, _: OnProgress) -> _Result:
+    run = to.admin.cancel(person, asked["run"])
+    return {"run": run.id, "state": run.state.value}
+
+
 def _remove(to: Errands, person: Person, asked: _Asked, _: OnProgress) -> _Result:
     to.admin.remove(person, asked["corpus"], asked["typed"])
     return {"corpus": asked["corpus"]}
@@ -222,6 +228,7 @@ _WORK: Mapping[Errand, Callable[[Errands, Person, _Asked, OnProgress], _Result]]
     Errand.RETRY_FAILED: _retry_failed,
     Errand.REBUILD: _rebuild,
     Errand.REPAIR: _repair,
+    Errand.CANCEL: _cancel,
     Errand.REMOVE: _remove,
     Errand.GATE: _gate,
     Errand.SWAP: _swap,
@@ -234,5 +241,5 @@ _WORK: Mapping[Errand, Callable[[Errands, Person, _Asked, OnProgress], _Result]]
 """What each does, with what it is asked with, and what its result has."""
 
 
-def _may_see(person: Person, errands: Collection[Errand]) -> None:
+def _may_see(person: Person, errands: Collection[str]) -> None:
     person.must_be(Role.EDITOR if _SEEN_BY_EDITORS.issuperset(errands) else Role.ADMIN)

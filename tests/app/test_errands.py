@@ -5,7 +5,7 @@ from instant_tasks import InstantTasks
 
 from app.services.access import Forbidden, Person, Role
 from app.services.admin import NotConfirmed
-from app.services.errands import BUILDS, OF_STORAGE, OF_VERSIONS, Errand
+from app.services.errands import OF_BUILDS, OF_STORAGE, OF_VERSIONS, Errand
 from app.work import turn_of
 from indexer.plan import FolderUnreadable
 from indexer.task_tables import TaskState
@@ -105,7 +105,7 @@ def test_versions_are_gone_back_from_put_in_use_and_discarded_as_they_were_seen(
     assert errands.last(MEI, OF_VERSIONS, "other") is None
     with pytest.raises(Forbidden, match="needs the role admin"):
         errands.last(EDITOR, OF_VERSIONS, "shelf")
-    assert errands.last(EDITOR, BUILDS).kind == Errand.REBUILD
+    assert errands.last(EDITOR, OF_BUILDS).kind == Errand.REBUILD
 
 
 def test_what_was_measured_is_kept(errands, shelf, do, made):

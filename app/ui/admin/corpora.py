@@ -83,7 +83,8 @@ def _one(desk: Desk, each: CorpusOverview, is_removing: bool) -> None:
         with st.expander(t("admin.upload.more"), icon=":material/upload_file:"):
             adding.upload_form(desk, name)
     if desk.is_admin:
-        with st.expander(t("admin.remove.title"), icon=":material/delete:"):
+        is_typed = bool(st.session_state.get(f"remove_{name}"))  # it would close when a refusal moves it down
+        with st.expander(t("admin.remove.title"), icon=":material/delete:", expanded=is_typed):
             _remove_form(desk, each, is_removing)
 
 

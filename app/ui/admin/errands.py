@@ -21,7 +21,7 @@ _SECONDS = 0.5
 _TOLD, _ERROR_TOLD = timedelta(minutes=10), timedelta(days=1)
 """So long what came of something is told; what it changed, the page shows anyway."""
 
-_TO_THE_END = (Errand.REMOVE, Errand.SWAP, Errand.ROLLBACK, Errand.DISCARD, Errand.CLEAN)
+_TO_THE_END = (Errand.CANCEL, Errand.REMOVE, Errand.SWAP, Errand.ROLLBACK, Errand.DISCARD, Errand.CLEAN)
 """Quick ones that had better not be ended half-way."""
 
 
@@ -67,7 +67,7 @@ def _progress(desk: Desk, task_id: str) -> None:
             st.progress(task.progress, text=as_label(_doing(task, desk.t)))
             if task.state is TaskState.QUEUED or task.kind not in _TO_THE_END:
                 st.button(
-                    desk.t("admin.errand.cancel"), key=f"errand_cancel_{task_id}", on_click=_stop, args=(desk, task_id)
+                    desk.t("admin.errand.stop"), key=f"errand_cancel_{task_id}", on_click=_stop, args=(desk, task_id)
                 )
 
 
@@ -82,12 +82,7 @@ def _stop(desk: Desk, task_id: str) -> None:
 def _doing(task: Task, t: Translator) -> str:
     about = task.parameters.get("corpus") or task.parameters.get("model") or ""
     stage = f".{task.stage}" if task.stage else ""
-    return t(f"admin.errand.{_word(task)}{stage}", name=str(about))
-
-
-def _word(task: Task) -> str:
-    """What wording calls an errand: all that enter a build are called so."""
-    return _WORDS.get(Errand(task.kind), Errand(task.kind).name.lower())
+    return t(f"admin.errand.{Errand(task.kind).name.lower()}{stage}", name=str(about))
 
 
 def _outcome(task: Task, t: Translator) -> str:
@@ -130,18 +125,15 @@ def _proven(task: Task, t: Translator) -> str:
     )
 
 
-_WORDS: Mapping[Errand, str] = {
-    Errand.RETRY: "build",
-    Errand.RETRY_FAILED: "build",
-    Errand.REPAIR: "build",
-}
-
 _TELL: Mapping[Errand, Callable[[Task, Translator], str]] = {
     Errand.BUILD: _entered,
     Errand.RETRY: _entered,
     Errand.RETRY_FAILED: _entered,
     Errand.REBUILD: _entered,
     Errand.REPAIR: _entered,
+    Errand.CANCEL: lambda task, t: t(
+        "admin.jobs.now", run=str(task.result["run"]), state=t(f"admin.state.{task.result['state']}")
+    ),
     Errand.REMOVE: lambda task, t: t("admin.remove.done", name=task.result["corpus"]),
     Errand.GATE: _checked,
     Errand.SWAP: _swapped,

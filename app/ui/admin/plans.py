@@ -25,7 +25,8 @@ def draw(desk: Desk, name: str) -> None:
         if kept.is_current:
             _tables(kept, t)
         else:
-            st.html(pieces.said(t("admin.plan.outdated"), True, t))
+            st.html(pieces.badge(t("admin.plan.outdated"), "busy"))
+            st.html(pieces.line(t("admin.plan.outdated.text"), t))
             with st.expander(t("admin.plan.outdated.show")):
                 _tables(kept, t)
 

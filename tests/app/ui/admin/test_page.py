@@ -134,12 +134,13 @@ def test_files_are_uploaded_planned_and_built(open_admin, instant, made, carry_o
     assert "✓ done" in words(page)
 
 
-def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, shelf, made):
+def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, instant, shelf, made):
     run = made.admin.build(OWNER, "shelf")
     page = open_admin(EDITOR, section="jobs")
     page.button(key=f"pause_{run.id}").click().run()
     assert f"Build {run.id}: paused." in words(page)
     page.button(key=f"cancel_{run.id}").click().run()
+    assert f"Build {run.id}: cancelled." in words(page)
     assert made.jobs.run(run.id).state is RunState.CANCELLED
 
 
@@ -207,7 +208,7 @@ def test_a_look_at_the_folder_goes_on_when_the_page_is_left_and_is_shown_again(o
     assert "What a build of shelf would do" in words(page)
     assert "out of date" not in words(page)
     made.admin.build(OWNER, "shelf")
-    assert "This plan is out of date" in words(open_admin(EDITOR))
+    assert "out of date" in words(open_admin(EDITOR))
 
 
 def test_what_cannot_be_entered_as_a_build_says_so_among_the_builds(open_admin, instant, shelf, tmp_path):
@@ -322,3 +323,4 @@ def test_quantities_are_told_as_people_read_them():
 
 def test_every_state_has_wording():
     assert {f"admin.state.{state}" for state in RunState} <= catalogue("en").keys()
+    assert {f"admin.errand.{errand.name.lower()}" for errand in Errand} <= catalogue("en").keys()
