@@ -80,7 +80,7 @@ class Errands:
             NotConfirmed: If a corpus is to be removed and its name was not typed again.
             TaskRefused: If too many tasks wait.
         """
-        person.must_be(Role.EDITOR if errand in _FOR_EDITORS else Role.ADMIN)
+        person.must_be(_role_for(errand))
         if errand is Errand.REMOVE:  # said at once
             self.admin.confirm_removal(person, asked["corpus"], asked["typed"])
         return self.tasks.submit(person, errand.value, asked)
@@ -89,12 +89,12 @@ class Errands:
         self, person: Person, errand: Errand, asked: Mapping[str, Any], progress: OnProgress
     ) -> dict[str, Any]:
         """Do it: the work of such a task. Raises as the method of the service that it calls."""
-        person.must_be(Role.EDITOR if errand in _FOR_EDITORS else Role.ADMIN)
+        person.must_be(_role_for(errand))
         return _WORK[errand](self, person, asked, progress)
 
     def stop(self, person: Person, task_id: str) -> None:
-        """End what was begun; raises TaskRefused if there is no such task."""
-        self.one(person, task_id)
+        """End what was begun, for those who might have begun it; raises TaskRefused if there is no such task."""
+        person.must_be(_role_for(self.one(person, task_id).kind))
         self.tasks.cancel(person, task_id)
 
     def one(self, person: Person, task_id: str) -> Task:
@@ -239,6 +239,10 @@ _WORK: Mapping[Errand, Callable[[Errands, Person, _Asked, OnProgress], _Result]]
     Errand.PROOF: _proof,
 }
 """What each does, with what it is asked with, and what its result has."""
+
+
+def _role_for(errand: str) -> Role:
+    return Role.EDITOR if errand in _FOR_EDITORS else Role.ADMIN
 
 
 def _may_see(person: Person, errands: Collection[str]) -> None:

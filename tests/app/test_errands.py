@@ -105,7 +105,10 @@ def test_versions_are_gone_back_from_put_in_use_and_discarded_as_they_were_seen(
     assert errands.last(MEI, OF_VERSIONS, "other") is None
     with pytest.raises(Forbidden, match="needs the role admin"):
         errands.last(EDITOR, OF_VERSIONS, "shelf")
-    assert errands.last(EDITOR, OF_BUILDS).kind == Errand.REBUILD
+    rebuilt = errands.last(EDITOR, OF_BUILDS)
+    assert rebuilt.kind == Errand.REBUILD
+    with pytest.raises(Forbidden, match="needs the role admin"):
+        errands.stop(EDITOR, rebuilt.id)
 
 
 def test_what_was_measured_is_kept(errands, shelf, do, made):
