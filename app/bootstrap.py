@@ -16,6 +16,7 @@ from app.services.classify.vectors import TextVectors
 from app.services.corpora import CorpusService
 from app.services.documents import DocumentService
 from app.services.encoders import Encoders, NodeModel
+from app.services.errands import Errands
 from app.services.health import Health
 from app.services.indexing import IndexService
 from app.services.keys import KeyService
@@ -249,7 +250,6 @@ class Services:
             version_service=self.versions,
             uploads=self.uploads,
             storage=self.storage,
-            tasks=self.tasks,
             audit=self.audit,
             roots=self.settings.corpus_roots,
         )
@@ -271,6 +271,11 @@ class Services:
             chosen=self.settings,
             audit=self.audit,
         )
+
+    @cached_property
+    def errands(self) -> Errands:
+        """What the last two do that takes long."""
+        return Errands(self.admin, self.upkeep, self.tasks)
 
     @cached_property
     def maps(self) -> "MapService":
@@ -328,7 +333,7 @@ def page_services() -> Services:
     """What the pages talk to."""
     with _making:  # pages and requests are served by many threads; the first of them makes it
         made = services()
-        _ = made.search, made.sessions, made.notes, made.documents, made.admin, made.upkeep, made.classify, made.tasks
+        _ = made.search, made.sessions, made.notes, made.documents, made.classify, made.errands
         return made
 
 

@@ -290,6 +290,20 @@ class Catalog:
                 )
             staging.make_live(session, corpus, number)
 
+    def put_newest_in_use(self, corpus: str, number: int) -> bool:
+        """Search a finished generation from now on that waits, and is the newest that does.
+
+        False where it is not that any more, since it was put in use, discarded, or another came: nothing has changed.
+        """
+        mine = and_(GenerationRow.corpus == corpus, GenerationRow.sealed)
+        with self.database.writing() as session:
+            row = session.get(CorpusRow, corpus, with_for_update=True)
+            newest = session.scalar(select(func.max(GenerationRow.number)).where(mine))
+            if row is None or newest != number or number <= (row.live or 0):
+                return False
+            staging.make_live(session, corpus, number)
+            return True
+
     def discard(self, corpus: str, number: int) -> None:
         """Undo what was entered for a generation beyond the live one; its store is the caller's to drop."""
         with self.database.writing() as session:

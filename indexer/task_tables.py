@@ -1,7 +1,7 @@
 """The table of long work that the pages asked for, in the catalog's database: what is to do, and how far it is."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -132,6 +132,23 @@ class TaskTable:
         with self._database.reading() as session:
             asked = select(BackgroundTaskRow).where(BackgroundTaskRow.kind == kind).order_by(*newest).limit(limit)
             return [_task(row) for row in session.scalars(asked)]
+
+    def newest(self, kinds: Collection[str], parameters: Mapping[str, str], *, done: bool = False) -> Task | None:
+        """The newest task of any of these kinds that has these parameters, if there was one.
+
+        Args:
+            kinds: Kinds of tasks.
+            parameters: Texts that have to be among its parameters.
+            done: Only of those that are done.
+        """
+        wanted = [BackgroundTaskRow.parameters[name].as_string() == value for name, value in parameters.items()]
+        if done:
+            wanted.append(BackgroundTaskRow.state == TaskState.DONE.value)
+        newest = (BackgroundTaskRow.created.desc(), BackgroundTaskRow.id)
+        asked = select(BackgroundTaskRow).where(BackgroundTaskRow.kind.in_(list(kinds)), *wanted)
+        with self._database.reading() as session:
+            row = session.scalars(asked.order_by(*newest).limit(1)).first()
+            return None if row is None else _task(row)
 
     def active(self) -> list[Task]:
         """What is queued or running, oldest first."""

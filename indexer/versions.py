@@ -51,43 +51,49 @@ class Versions:
         found = self.catalog.generations(corpus)
         return [Version(each, each.number == live, each.number > live) for each in found]
 
-    def check(self, corpus: str, golden: Sequence[GoldenQuery] = ()) -> list[Check]:
+    def check(self, corpus: str, golden: Sequence[GoldenQuery] = (), *, version: int | None = None) -> list[Check]:
         """Hold the version that waits against what it has to be.
 
         Args:
             corpus: The corpus.
             golden: Questions with the file that answers each.
+            version: The number of the one that is meant; None takes the newest that waits.
 
         Raises:
-            NoVersion: If none waits.
+            NoVersion: If none waits, or another one.
         """
-        waiting, live = self._waiting(corpus), self._live(corpus)
-        return self.gate.checks(corpus, waiting, live, golden)
+        return self.gate.checks(corpus, self._waiting(corpus, version), self._live(corpus), golden)
 
-    def swap(self, corpus: str, golden: Sequence[GoldenQuery] = (), *, force: bool = False) -> int:
+    def swap(
+        self, corpus: str, golden: Sequence[GoldenQuery] = (), *, version: int | None = None, force: bool = False
+    ) -> int:
         """Put the version that waits in use, if it passes its checks; of earlier ones the last is kept.
 
         Args:
             corpus: The corpus.
             golden: As for ``check``.
+            version: As for ``check``. What was checked is put in use or nothing is, whatever others do meanwhile.
             force: Put it in use whatever the checks say; they are not made then.
 
         Returns:
             Its number.
 
         Raises:
-            NoVersion: If none waits.
+            NoVersion: If none waits, or another one; nothing has changed.
             GateFailed: If a check fails; nothing has changed.
         """
-        waiting = self._waiting(corpus)
-        failed = [] if force else [check for check in self.check(corpus, golden) if not check.passed]
+        waiting, live = self._waiting(corpus, version), self._live(corpus)
+        checks = () if force else self.gate.checks(corpus, waiting, live, golden)
+        failed = [check for check in checks if not check.passed]
         if failed:
             reasons = "; ".join(f"{check.name}: {check.found}" for check in failed)
             raise GateFailed(
                 f"Version {waiting.number} of {corpus} was not put in use ({reasons}); put it in use all the same with "
                 f"kalm index swap {corpus} --force, or discard it with kalm index discard {corpus}."
             )
-        self._go_to(corpus, waiting)
+        if not self.catalog.put_newest_in_use(corpus, waiting.number):
+            raise _waits_no_longer(corpus, waiting.number)
+        self._publish(corpus, live, waiting)
         for old in self.catalog.prune(corpus, keep=KEPT_GENERATIONS):
             self.engine.drop(corpus, old)
         return waiting.number
@@ -112,35 +118,46 @@ class Versions:
             kept = ", ".join(str(each.number) for each in earlier) or "none"
             wanted = "earlier version" if number is None else f"earlier version {number}"
             raise NoVersion(f"There is no {wanted} of {corpus} to go back to; kept are {kept}.")
-        self._go_to(corpus, chosen)
+        current = self._live(corpus)
+        self.catalog.put_in_use(corpus, chosen.number)
+        self._publish(corpus, current, chosen)
         return chosen.number
 
-    def discard(self, corpus: str) -> list[int]:
+    def discard(self, corpus: str, *, version: int | None = None) -> list[int]:
         """Remove the versions that wait. Returns their numbers.
 
+        Args:
+            corpus: The corpus.
+            version: The newest of them, as it was seen; None takes whatever waits.
+
         Raises:
-            NoVersion: If none waits.
+            NoVersion: If none waits, or another one.
         """
-        self._waiting(corpus)
+        self._waiting(corpus, version)
         numbers = [version.generation.number for version in self.all(corpus) if version.waits]
         for number in numbers:
             self.catalog.discard(corpus, number)
             self.engine.drop(corpus, number)
         return numbers
 
-    def _go_to(self, corpus: str, chosen: Generation) -> None:
-        live = self._live(corpus)
-        self.catalog.put_in_use(corpus, chosen.number)
-        target = self.engine.named(chosen.manifest.engine)
-        if live is not None and live.manifest.engine != chosen.manifest.engine:
-            self.engine.named(live.manifest.engine).publish(corpus, None)
-        target.publish(corpus, chosen.number)
+    def _publish(self, corpus: str, before: Generation | None, now: Generation) -> None:
+        """Tell the engines which version is in use; the catalog says so already."""
+        target = self.engine.named(now.manifest.engine)
+        if before is not None and before.manifest.engine != now.manifest.engine:
+            self.engine.named(before.manifest.engine).publish(corpus, None)
+        target.publish(corpus, now.number)
 
-    def _waiting(self, corpus: str) -> Generation:
+    def _waiting(self, corpus: str, wanted: int | None = None) -> Generation:
         waiting = next((version.generation for version in self.all(corpus) if version.waits), None)
+        if wanted is not None and (waiting is None or waiting.number != wanted):
+            raise _waits_no_longer(corpus, wanted)
         if waiting is None:
             raise NoVersion(f"No version of {corpus} waits to be put in use; kalm index rebuild {corpus} builds one.")
         return waiting
 
     def _live(self, corpus: str) -> Generation | None:
         return next((version.generation for version in self.all(corpus) if version.is_live), None)
+
+
+def _waits_no_longer(corpus: str, number: int) -> NoVersion:
+    return NoVersion(f"Version {number} of {corpus} no longer waits; look at the versions that there are now.")

@@ -6,7 +6,7 @@ import typer
 
 from app.bootstrap import services
 from app.services.tasks import carry_out
-from app.work import work_of
+from app.work import turn_of, work_of
 from indexer.task_tables import TaskTable
 
 commands = typer.Typer(help="Long work of the pages.", no_args_is_help=True)
@@ -19,4 +19,5 @@ def run(task_id: Annotated[str, typer.Argument(help="Id of the task.")]) -> None
     Example: kalm task run 5f3c...
     """
     made = services()
-    carry_out(TaskTable(made.catalog.database), made.task_folder, task_id, lambda kind: work_of(kind, made))
+    table = TaskTable(made.catalog.database)
+    carry_out(table, made.task_folder, task_id, lambda kind: work_of(kind, made), turn_of)

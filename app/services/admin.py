@@ -1,9 +1,8 @@
 """What editors and admins do with corpora, builds and versions: roles are checked here, and changes are noted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from app.services.access import Person, Role
 from app.services.audit import AuditLog
@@ -11,7 +10,6 @@ from app.services.corpora import CorpusInfo, CorpusRefused, CorpusService, check
 from app.services.indexing import IndexService, UpToDate
 from app.services.outlook import Outlook
 from app.services.storage import Storage
-from app.services.tasks import OnProgress, Tasks
 from app.services.uploads import IncomingFile, Received, Uploads
 from embedder.catalogue import is_here
 from embedder.errors import AppError
@@ -19,11 +17,7 @@ from indexer.catalog import Catalog
 from indexer.gate import Check
 from indexer.jobs import Jobs
 from indexer.records import Corpus, Run
-from indexer.task_tables import Task
-from indexer.versions import NoVersion, Version, Versions
-
-GATE = "gate"
-"""Kind of the tasks that check a version."""
+from indexer.versions import Version, Versions
 
 
 class NotConfirmed(AppError):
@@ -67,7 +61,6 @@ class AdminService:
     version_service: Versions
     uploads: Uploads
     storage: Storage
-    tasks: Tasks
     audit: AuditLog
     roots: tuple[Path, ...] = ()
 
@@ -142,19 +135,26 @@ class AdminService:
             CatalogError: If there is no such corpus.
             NotConfirmed: If the names differ.
         """
-        person.must_be(Role.ADMIN)
-        root = self.catalog.corpus(name).root
-        if typed.strip() != name:
-            raise NotConfirmed(f"Nothing was removed; type {name} to confirm.")
+        root = self.confirm_removal(person, name, typed).root
         self.corpus_service.remove(name)
         if root == self.uploads.folder_of(name):
             self.uploads.remove(name)
         self.audit.note(person, "corpus.remove", name, path=str(root))
 
-    def outlook(self, person: Person, name: str) -> Outlook:
+    def confirm_removal(self, person: Person, name: str, typed: str) -> Corpus:
+        """Refuse what ``remove`` would refuse, and raise the same; returns the corpus that it would remove."""
+        person.must_be(Role.ADMIN)
+        corpus = self.catalog.corpus(name)
+        if typed.strip() != name:
+            raise NotConfirmed(f"Nothing was removed; type {name} to confirm.")
+        return corpus
+
+    def outlook(
+        self, person: Person, name: str, on_progress: Callable[[float, str], None] = lambda *_: None
+    ) -> Outlook:
         """What a build would do now; raises CatalogError or BuildRefused."""
         person.must_be(Role.EDITOR)
-        return self.indexing.outlook(name)
+        return self.indexing.outlook(name, on_progress)
 
     def build(self, person: Person, name: str) -> Run | UpToDate:
         """Have an index brought up to date by a worker, with the model it was made with.
@@ -237,56 +237,22 @@ class AdminService:
         self.audit.note(person, "index.rebuild", name, run=str(run.id), model=made.model, dim=str(made.dim))
         return run
 
-    def check(self, person: Person, name: str) -> list[Check]:
-        """Hold the version that waits against what it has to be; raises NoVersion."""
+    def check(self, person: Person, name: str, version: int | None = None) -> list[Check]:
+        """Hold the version that waits, of that number if one is named, against what it has to be; raises NoVersion."""
         person.must_be(Role.ADMIN)
-        return self.version_service.check(name)
+        return self.version_service.check(name, version=version)
 
-    def swap(self, person: Person, name: str, *, force: bool = False) -> int:
-        """Put the version that waits in use; raises NoVersion, or GateFailed unless forced."""
+    def swap(self, person: Person, name: str, version: int | None = None, *, force: bool = False) -> int:
+        """Put the version that waits in use, of that number if one is named.
+
+        Raises:
+            NoVersion: If it does not wait, or no longer: another that does is left alone.
+            GateFailed: If it does not pass its checks, unless forced.
+        """
         person.must_be(Role.ADMIN)
-        number = self.version_service.swap(name, force=force)
+        number = self.version_service.swap(name, version=version, force=force)
         self.audit.note(person, "index.swap", name, version=str(number), forced="yes" if force else "no")
         return number
-
-    def begin_check(self, person: Person, name: str, version: int, *, swap: bool = False) -> str:
-        """Have the version that waits checked in the background, since the model has to be loaded for it.
-
-        Args:
-            person: Who wants it.
-            name: The corpus.
-            version: The number that they saw waiting.
-            swap: Whether it is put in use if it passes.
-
-        Returns:
-            The task's id.
-
-        Raises:
-            TaskRefused: If too many tasks wait.
-        """
-        person.must_be(Role.ADMIN)
-        return self.tasks.submit(person, GATE, {"corpus": name, "version": version, "swap": swap})
-
-    def carry_out_check(self, person: Person, parameters: Mapping[str, Any], progress: OnProgress) -> dict[str, Any]:
-        """Check a version: the work of such a task. The result has the ``checks``; none where it was put in use.
-
-        Raises:
-            NoVersion: If it no longer waits; another that does is left alone.
-            GateFailed: If it was to be put in use and does not pass; its sentence has what was found.
-        """
-        person.must_be(Role.ADMIN)
-        corpus, version = parameters["corpus"], parameters["version"]
-        if version != next((each.generation.number for each in self.versions(person, corpus) if each.waits), None):
-            raise NoVersion(f"Version {version} of {corpus} no longer waits; look at the versions that there are now.")
-        if parameters["swap"]:
-            self.swap(person, corpus)
-            return {"checks": []}
-        return {"checks": [asdict(check) for check in self.check(person, corpus)]}
-
-    def last_check(self, person: Person, name: str) -> Task | None:
-        """The newest task that checks a version of a corpus, if there was one."""
-        person.must_be(Role.ADMIN)
-        return next((task for task in self.tasks.recent(GATE) if task.parameters["corpus"] == name), None)
 
     def rollback(self, person: Person, name: str, number: int | None = None) -> int:
         """Go back to an earlier version, the newest of them if none is named; raises NoVersion."""
@@ -295,10 +261,10 @@ class AdminService:
         self.audit.note(person, "index.rollback", name, version=str(gone_to))
         return gone_to
 
-    def discard(self, person: Person, name: str) -> list[int]:
-        """Remove the versions that wait; raises NoVersion."""
+    def discard(self, person: Person, name: str, version: int | None = None) -> list[int]:
+        """Remove the versions that wait, the newest of that number if one is named; raises NoVersion."""
         person.must_be(Role.ADMIN)
-        numbers = self.version_service.discard(name)
+        numbers = self.version_service.discard(name, version=version)
         self.audit.note(person, "index.discard", name, versions=", ".join(map(str, numbers)))
         return numbers
 

@@ -164,16 +164,22 @@ class IndexService:
         corpus = self._catalog.corpus(name)
         return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
 
-    def outlook(self, name: str) -> Outlook:
+    def outlook(self, name: str, on_progress: Callable[[float, str], None] = lambda *_: None) -> Outlook:
         """What a build would do now, files that moved told apart, and what it would cost. Nothing is done.
+
+        Args:
+            name: The corpus.
+            on_progress: Told how far it is with ``listing`` its files, then with ``comparing`` some: 0 to 1.
 
         Raises:
             CatalogError: If there is no such corpus.
             BuildRefused: If its folder is gone.
         """
         corpus = self._catalog.corpus(name)
+        on_progress(0.0, "listing")
         known, found = self._catalog.files(name, corpus.live), _find_files(corpus)
-        todo = plan(known, found, _digests({uri: found[uri].path for uri in may_have_moved(known, found)}))
+        moved = {uri: found[uri].path for uri in may_have_moved(known, found)}
+        todo = plan(known, found, _digests(moved, lambda share: on_progress(share, "comparing")))
         live = None if corpus.live is None else self._catalog.generation(name, corpus.live)
         model = self._encoders.default_source if live is None else live.manifest.model
         published = PUBLISHED[model].dims if model in PUBLISHED else ()
@@ -346,9 +352,10 @@ def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
     return find_files(corpus)
 
 
-def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+def _digests(paths: Mapping[str, Path], on_progress: Callable[[float], None]) -> dict[str, str]:
     digests: dict[str, str] = {}
-    for uri, path in paths.items():
+    for number, (uri, path) in enumerate(paths.items()):
+        on_progress(number / len(paths))
         try:
             digests[uri] = file_digest(path)
         except OSError:  # the build will say so

@@ -1,4 +1,4 @@
-"""Long work that somebody at a page asked for: done in a process of its own, one task at a time.
+"""Long work that somebody at a page asked for: done in a process of its own, one task of a sort at a time.
 
 A task is a row of the catalog's database, so it outlives the page, the session and the server that asked for it.
 Its process holds a lock on a file named after the task from before it exists (the handle is inherited) until it
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,6 +100,11 @@ class Tasks:
         self._see_to_the_dead()
         return self._table.recent(kind, limit)
 
+    def newest(self, kinds: Collection[str], parameters: Mapping[str, str], *, done: bool = False) -> Task | None:
+        """The newest task of any of these kinds that has these parameters, or of those that are done; None for none."""
+        self._see_to_the_dead()
+        return self._table.newest(kinds, parameters, done=done)
+
     def cancel(self, person: Person, task_id: str) -> None:
         """End a task, with its process if it has one; one that is over stays as it is.
 
@@ -171,8 +176,14 @@ class Tasks:
         return self._folder / f"{task_id}.log"
 
 
-def carry_out(table: TaskTable, folder: Path, task_id: str, work_of: Callable[[str], Work]) -> None:
-    """Do a task in this process, as soon as no other task of the installation is being done.
+def carry_out(
+    table: TaskTable,
+    folder: Path,
+    task_id: str,
+    work_of: Callable[[str], Work],
+    turn_of: Callable[[str], str] = lambda kind: "turn",
+) -> None:
+    """Do a task in this process, as soon as no other of the installation that takes turns with it is being done.
 
     Whatever it says on standard error is kept only where something went wrong that nobody foresaw.
 
@@ -181,13 +192,14 @@ def carry_out(table: TaskTable, folder: Path, task_id: str, work_of: Callable[[s
         folder: As in ``Tasks``.
         task_id: The task; if it was cancelled meanwhile, nothing is done.
         work_of: What a kind of task does.
+        turn_of: Kinds of the same turn are done one after the other.
 
     Raises:
         TaskRefused: If there is no such task.
     """
     folder.mkdir(parents=True, exist_ok=True)
     is_foreseen = True
-    with locked(folder / "turn.lock"):
+    with locked(folder / f"{turn_of(table.one(task_id).kind)}.lock"):
         if table.begin(task_id, os.getpid()):
             is_foreseen = _do(table, table.one(task_id), work_of)
     (folder / f"{task_id}.lock").unlink(missing_ok=True)

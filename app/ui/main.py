@@ -56,7 +56,7 @@ def _pages(services: Services, t: Translator) -> list[StreamlitPage]:
     if (answering := services.answering) is not None:
         pages.append(page("ask", lambda: ask.render(answering)))
     if visitor().role.covers(Role.EDITOR):
-        pages.append(page("admin", lambda: admin.render(services.admin, services.upkeep)))
+        pages.append(page("admin", lambda: admin.render(services.admin, services.upkeep, services.errands)))
     return pages
 
 

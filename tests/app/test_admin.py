@@ -9,6 +9,7 @@ import pytest
 from app.services.access import Forbidden, Person, Role
 from app.services.admin import ModelNotHere, NotConfirmed
 from app.services.corpora import CorpusRefused
+from app.services.errands import Errand
 from app.services.health import Remedy, remedy_for
 from app.services.indexing import UpToDate
 from app.services.upkeep import NoRemedy
@@ -39,17 +40,23 @@ FOR_EDITORS = {
     "retry": (1,),
     "workers": (),
     "worker_failure": (),
+    "begin": (Errand.PLAN,),
+    "carry_out": (Errand.PLAN, {}, lambda *_: None),
+    "stop": ("1",),
+    "one": ("1",),
+    "last": ([Errand.PLAN],),
+    "plan": ("shelf",),
 }
 FOR_ADMINS = {
     "add_folder": ("shelf", "/"),
     "remove": ("shelf", "shelf"),
+    "confirm_removal": ("shelf", "shelf"),
+    "storage_report": (),
+    "proofs": (),
     "versions": ("shelf",),
     "rebuild": ("shelf", None, None),
     "check": ("shelf",),
     "swap": ("shelf",),
-    "begin_check": ("shelf", 1),
-    "carry_out_check": ({}, lambda *_: None),
-    "last_check": ("shelf",),
     "rollback": ("shelf",),
     "discard": ("shelf",),
     "start_worker": (),
@@ -91,7 +98,7 @@ def actions(made):
 
 
 def method(made, name):
-    return getattr(made.upkeep, name, None) or getattr(made.admin, name)
+    return getattr(next(part for part in (made.upkeep, made.admin, made.errands) if hasattr(part, name)), name)
 
 
 @pytest.fixture
@@ -103,7 +110,7 @@ def shelf(made, write, tmp_path):
 
 
 def test_every_public_method_is_refused_to_whom_it_is_not_for(made):
-    parts = made.admin, made.upkeep
+    parts = made.admin, made.upkeep, made.errands
     public = {
         name for part in parts for name in dir(type(part)) if name[0] != "_" and name not in part.__dataclass_fields__
     }
@@ -114,6 +121,11 @@ def test_every_public_method_is_refused_to_whom_it_is_not_for(made):
     for name, arguments in FOR_ADMINS.items():
         with pytest.raises(Forbidden, match="needs the role admin, and Ed is editor"):
             method(made, name)(EDITOR, *arguments)
+    for errand in set(Errand) - {Errand.PLAN, Errand.BUILD, Errand.RETRY, Errand.RETRY_FAILED, Errand.CANCEL}:
+        with pytest.raises(Forbidden, match="needs the role admin, and Ed is editor"):
+            made.errands.begin(EDITOR, errand)
+        with pytest.raises(Forbidden, match="needs the role admin, and Ed is editor"):
+            made.errands.carry_out(EDITOR, errand, {}, lambda *_: None)
     assert actions(made) == []
     assert made.admin.corpora(EDITOR) == []
 
@@ -264,9 +276,10 @@ def test_a_check_is_of_the_version_that_was_seen(made, shelf, carry_out):
     waiting, live = made.admin.versions(MEI, "shelf")
     seen = {"corpus": "shelf", "version": waiting.generation.number, "swap": True}
     with pytest.raises(NoVersion, match="no longer waits"):
-        made.admin.carry_out_check(MEI, seen | {"version": waiting.generation.number + 1}, lambda *_: None)
+        made.errands.carry_out(MEI, Errand.GATE, seen | {"version": waiting.generation.number + 1}, lambda *_: None)
     assert made.admin.versions(MEI, "shelf") == [waiting, live]
-    assert made.admin.carry_out_check(MEI, seen, lambda *_: None) == {"checks": []}
+    done = made.errands.carry_out(MEI, Errand.GATE, seen, lambda *_: None)
+    assert done == {"version": waiting.generation.number}
     assert made.admin.versions(MEI, "shelf")[0].is_live
 
 

@@ -45,7 +45,10 @@ def test_files_are_uploaded_planned_built_and_found_while_another_tab_searches(b
             admin.page.get_by_text("moon.md").wait_for()
             admin.page.get_by_role("button", name="Upload", exact=True).last.click()
             admin.page.get_by_text("2 files are uploaded.").wait_for()
-            admin.page.get_by_text("What a build of nature would do").wait_for()
+            plan = admin.page.get_by_text("What a build of nature would do")
+            plan.wait_for()
+            admin.page.reload()
+            plan.wait_for()
             admin.page.get_by_role("button", name="Build", exact=True).click()
             idle = admin.page.get_by_text("Builds wait, and no worker is running")
             idle.wait_for(timeout=_PATIENCE)  # the server loads its first model

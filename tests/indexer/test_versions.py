@@ -180,6 +180,53 @@ def test_where_there_is_no_version_one_sentence_says_so(books, versions):
         versions.discard("books")
 
 
+def test_a_version_that_came_since_is_not_put_in_use_for_the_one_that_was_seen(books, versions):
+    seen = rebuild(books)
+    versions.discard("books")
+    books.write("new.txt", "A new article about honey.")
+    later = rebuild(books)
+    for ask in (
+        lambda: versions.check("books", version=seen),
+        lambda: versions.swap("books", version=seen),
+        lambda: versions.swap("books", version=seen, force=True),
+        lambda: versions.discard("books", version=seen),
+    ):
+        with pytest.raises(NoVersion, match=f"Version {seen} of books no longer waits"):
+            ask()
+    assert standings(versions) == [(later, False, True), (books.first, True, False)]
+    assert "new.txt" not in uris(books)
+    assert versions.swap("books", version=later) == later
+
+
+def test_what_others_do_during_the_checks_keeps_a_version_from_use(books, versions, monkeypatch):
+    """Discarded and built anew, or put in use and followed by another: in both cases another one was checked."""
+
+    def discard_and_rebuild():
+        versions.discard("books")
+        rebuild(books)
+
+    def swap_and_rebuild():
+        versions.swap("books", force=True)
+        rebuild(books)
+        versions.swap("books", force=True)
+
+    honest = Gate.checks
+    for meddle in (discard_and_rebuild, swap_and_rebuild):
+        newest = versions.all("books")[0]
+        seen = newest.generation.number if newest.waits else rebuild(books)
+
+        def checks(self, *arguments, meddle=meddle):
+            found = honest(self, *arguments)
+            meddle()
+            return found
+
+        monkeypatch.setattr(Gate, "checks", checks)
+        with pytest.raises(NoVersion, match=f"Version {seen} of books no longer waits"):
+            versions.swap("books", version=seen)
+        monkeypatch.setattr(Gate, "checks", honest)
+        assert (seen, True, False) not in standings(versions)
+
+
 def test_searches_neither_fail_nor_mix_while_versions_change(books, versions):
     """Every page is of one version: with the new article and without the old one, or the other way round."""
     books.write("new.txt", "Article new\n\nBees make honey, and this is a new article.")

@@ -4,6 +4,7 @@ import math
 
 import streamlit as st
 
+from app.services.errands import Errand
 from app.ui.admin import pieces
 from app.ui.admin.desk import Desk, change
 
@@ -50,7 +51,8 @@ def _add(desk: Desk, key: str) -> None:
 
     def work() -> str:
         corpus = desk.admin.add_folder(desk.person, name.strip(), path)
-        change(corpus=corpus.name, plan=True)
+        change(corpus=corpus.name)
+        desk.errands.begin(desk.person, Errand.PLAN, corpus=corpus.name)
         return desk.t("admin.add.done", name=corpus.name)
 
     desk.act(work)
@@ -87,7 +89,8 @@ def _upload(desk: Desk, known: str, key: str, place: str) -> None:
 
     def work() -> str:
         received = desk.admin.upload(desk.person, name, files, replace=replace)
-        change(corpus=name, plan=True)
+        change(corpus=name)
+        desk.errands.begin(desk.person, Errand.PLAN, corpus=name)
         said = desk.t.count("admin.upload.kept", received.files)
         if received.skipped:
             some = ", ".join(received.skipped[:3])

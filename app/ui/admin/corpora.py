@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app.services.admin import CorpusOverview
-from app.services.indexing import UpToDate
-from app.ui.admin import adding, pieces, plans
+from app.services.errands import Errand
+from app.ui.admin import adding, errands, pieces, plans
 from app.ui.admin.desk import Desk, change, corpus_picker
 from app.ui.admin.state import AdminState, Section
 from app.ui.i18n import Translator
@@ -16,9 +16,10 @@ def draw(desk: Desk, state: AdminState) -> None:
     t = desk.t
     found = {each.info.name: each for each in desk.admin.corpora(desk.person)}
     desk.show_said()
+    is_removing = desk.is_admin and errands.follow(desk, [Errand.REMOVE])
     if found:
         st.html(_table(list(found.values()), t))
-        _one(desk, state, found[corpus_picker(list(found), state, t)])
+        _one(desk, found[corpus_picker(list(found), state, t)], is_removing)
     else:
         st.html(notice(t, t("admin.corpora.none"), t("admin.corpora.none.text")))
     with st.expander(t("admin.add.title"), icon=":material/add:", expanded=not found):
@@ -54,7 +55,7 @@ def _row(each: CorpusOverview, t: Translator) -> list[str]:
     ]
 
 
-def _one(desk: Desk, state: AdminState, each: CorpusOverview) -> None:
+def _one(desk: Desk, each: CorpusOverview, is_removing: bool) -> None:
     t, name = desk.t, each.info.name
     source = t("admin.corpora.uploaded") if each.is_uploaded else str(each.info.root)
     st.html(pieces.facts([(t("admin.corpora.source"), source)], t))
@@ -63,8 +64,10 @@ def _one(desk: Desk, state: AdminState, each: CorpusOverview) -> None:
             t("admin.plan.show"),
             key="show_plan",
             icon=":material/checklist:",
-            on_click=change,
-            kwargs={"corpus": name, "plan": True},
+            disabled=errands.is_under_way(desk, [Errand.PLAN], name),
+            on_click=errands.begin,
+            args=(desk, Errand.PLAN),
+            kwargs={"corpus": name},
         )
         st.button(
             t("admin.build"),
@@ -72,28 +75,23 @@ def _one(desk: Desk, state: AdminState, each: CorpusOverview) -> None:
             icon=":material/play_arrow:",
             type="primary",
             on_click=_build,
-            args=(desk, name),
+            args=(desk, Errand.BUILD, name),
         )
-    if state.plan:
-        plans.draw(desk, name)
+    plans.draw(desk, name)
     _failed_files(desk, name)
     if each.is_uploaded:
         with st.expander(t("admin.upload.more"), icon=":material/upload_file:"):
             adding.upload_form(desk, name)
     if desk.is_admin:
-        with st.expander(t("admin.remove.title"), icon=":material/delete:"):
-            _remove_form(desk, each)
+        is_typed = bool(st.session_state.get(f"remove_{name}"))  # it would close when a refusal moves it down
+        with st.expander(t("admin.remove.title"), icon=":material/delete:", expanded=is_typed):
+            _remove_form(desk, each, is_removing)
 
 
-def _build(desk: Desk, name: str) -> None:
-    def work() -> str:
-        run = desk.admin.build(desk.person, name)
-        if isinstance(run, UpToDate):
-            return desk.t("admin.build.current", name=name)
-        change(section=Section.JOBS, corpus=name)
-        return desk.t("admin.build.queued", name=name, run=str(run.id))
-
-    desk.act(work)
+def _build(desk: Desk, errand: Errand, name: str) -> None:
+    """Have a build entered, which is seen among the builds."""
+    errands.begin(desk, errand, corpus=name)
+    change(section=Section.JOBS, corpus=name)
 
 
 def _failed_files(desk: Desk, name: str) -> None:
@@ -102,32 +100,21 @@ def _failed_files(desk: Desk, name: str) -> None:
         return
     st.html(pieces.reasons(desk.t.count("admin.failed", len(failed)), failed, desk.t))
     st.button(
-        desk.t("admin.failed.retry"), key="retry_failed", icon=":material/refresh:", on_click=_retry, args=(desk, name)
+        desk.t("admin.failed.retry"),
+        key="retry_failed",
+        icon=":material/refresh:",
+        on_click=_build,
+        args=(desk, Errand.RETRY_FAILED, name),
     )
 
 
-def _retry(desk: Desk, name: str) -> None:
-    def work() -> str:
-        run = desk.admin.retry_failed(desk.person, name)
-        change(section=Section.JOBS, corpus=name)
-        return desk.t("admin.build.queued", name=name, run=str(run.id))
-
-    desk.act(work)
-
-
-def _remove_form(desk: Desk, each: CorpusOverview) -> None:
+def _remove_form(desk: Desk, each: CorpusOverview, is_removing: bool) -> None:
     t, name = desk.t, each.info.name
     st.html(pieces.line(t("admin.remove.uploaded" if each.is_uploaded else "admin.remove.folder"), t))
     st.text_input(t("admin.remove.type"), key=f"remove_{name}", placeholder=name, autocomplete="off", width=320)
-    st.button(t("admin.remove"), key="remove", on_click=_remove, args=(desk, name))
+    st.button(t("admin.remove"), key="remove", disabled=is_removing, on_click=_remove, args=(desk, name))
 
 
 def _remove(desk: Desk, name: str) -> None:
     typed = st.session_state.get(f"remove_{name}") or ""
-
-    def work() -> str:
-        desk.admin.remove(desk.person, name, typed)
-        change(corpus="")
-        return desk.t("admin.remove.done", name=name)
-
-    desk.act(work)
+    errands.begin(desk, Errand.REMOVE, corpus=name, typed=typed)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app.services.access import Person, Role
 from app.services.admin import AdminService
+from app.services.errands import Errands
 from app.services.upkeep import UpkeepService
 from app.ui.admin import pieces
 from app.ui.admin.state import AdminState
@@ -30,6 +31,7 @@ class Desk:
 
     admin: AdminService
     upkeep: UpkeepService
+    errands: Errands
     visitor: Callable[[], Person]
     t: Translator
 
@@ -46,6 +48,8 @@ class Desk:
     def act(self, work: Callable[[], str]) -> bool:
         """Do something, and keep the sentence that says what came of it for ``show_said``. False if it failed.
 
+        An empty sentence has nothing said: what came of it is seen otherwise.
+
         For callbacks of widgets, where an error would end the page.
         """
         try:
@@ -56,6 +60,8 @@ class Desk:
             log.exception("Something asked for on the admin page failed")
             said, is_error = self.t("error.unexpected"), True
         st.session_state[_SAID] = (said, is_error)
+        if not said:
+            forget_said()
         return not is_error
 
     def show_said(self) -> None:

@@ -1,10 +1,13 @@
 """Health: everything looked at on demand in the background, and what can be done about what was found."""
 
+from dataclasses import asdict
+
 import streamlit as st
 
+from app.services.errands import Errand
 from app.services.health import Remedy, remedy_for
 from app.services.upkeep import EXAMINATION
-from app.ui.admin import pieces
+from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk, change
 from app.ui.admin.state import AdminState, Section
 from app.ui.frame import calm_errors
@@ -68,7 +71,10 @@ def _wrong(desk: Desk, number: int, finding: Finding) -> None:
         if remedy is Remedy.NONE:
             st.html(pieces.line(finding.remedy, t))
         else:
-            st.button(t(f"admin.remedy.{remedy}"), key=f"repair_{number}", on_click=_repair, args=(desk, finding))
+            if st.button(t(f"admin.remedy.{remedy}"), key=f"repair_{number}"):
+                errands.begin(desk, Errand.REPAIR, corpus=finding.subject, finding=asdict(finding))
+                change(section=Section.JOBS, corpus=finding.subject)
+                st.rerun()  # the whole page, not only this fragment
 
 
 def _table(findings: list[Finding], t: Translator) -> str:
@@ -100,16 +106,5 @@ def _examine(desk: Desk) -> None:
     def work() -> str:
         desk.upkeep.examine(desk.person)
         return desk.t("admin.health.begun")
-
-    desk.act(work)
-
-
-def _repair(desk: Desk, finding: Finding) -> None:
-    def work() -> str:
-        run = desk.upkeep.repair(desk.person, finding)
-        if run is None:
-            return desk.t("admin.build.current", name=finding.subject)
-        change(section=Section.JOBS, corpus=finding.subject)
-        return desk.t("admin.build.queued", name=finding.subject, run=str(run.id))
 
     desk.act(work)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.ui.admin import pieces
+from app.services.errands import OF_BUILDS, Errand
+from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk
 from app.ui.admin.state import AdminState
 from app.ui.frame import calm_errors
@@ -14,11 +15,13 @@ from indexer.records import Run, RunState
 
 _SECONDS = 2.0
 _SHOWN = 20
+_ICONS = {"pause": "pause", "resume": "play_arrow", "cancel": "close", "retry": "refresh"}
 _TONES = {RunState.DONE: "good", RunState.RUNNING: "busy", RunState.FAILED: "bad"}
 
 
 def draw(desk: Desk, state: AdminState) -> None:
     """Draw the section."""
+    errands.follow(desk, OF_BUILDS)
     _live(desk)
 
 
@@ -100,7 +103,7 @@ def _open_run(desk: Desk, run: Run) -> None:
             if run.state in (RunState.PAUSED, RunState.FAILED):
                 _button(desk, run, "resume", desk.admin.resume)
             if run.state is not RunState.CANCELLING:
-                _button(desk, run, "cancel", desk.admin.cancel)
+                _errand(desk, run, "cancel", Errand.CANCEL)
 
 
 def _counts(run: Run, t: Translator) -> list[tuple[str, str]]:
@@ -131,12 +134,17 @@ def _failures(desk: Desk, run: Run) -> None:
         return
     title = t("admin.jobs.failures", run=str(run.id), files=t.count("admin.failed", len(found)))
     st.html(pieces.reasons(title, found, t))
-    _button(desk, run, "retry", desk.admin.retry)
+    _errand(desk, run, "retry", Errand.RETRY)
+
+
+def _errand(desk: Desk, run: Run, what: str, errand: Errand) -> None:
+    """A button for what takes long."""
+    if st.button(desk.t(f"admin.jobs.{what}"), key=f"{what}_{run.id}", icon=f":material/{_ICONS[what]}:"):
+        errands.begin(desk, errand, corpus=run.corpus, run=run.id)
+        st.rerun()  # the whole page, not only this fragment
 
 
 def _button(desk: Desk, run: Run, what: str, do: Callable[..., Run]) -> None:
-    icons = {"pause": "pause", "resume": "play_arrow", "cancel": "close", "retry": "refresh"}
-
     def act() -> None:
         def work() -> str:
             now = do(desk.person, run.id)
@@ -144,7 +152,7 @@ def _button(desk: Desk, run: Run, what: str, do: Callable[..., Run]) -> None:
 
         desk.act(work)
 
-    st.button(desk.t(f"admin.jobs.{what}"), key=f"{what}_{run.id}", icon=f":material/{icons[what]}:", on_click=act)
+    st.button(desk.t(f"admin.jobs.{what}"), key=f"{what}_{run.id}", icon=f":material/{_ICONS[what]}:", on_click=act)
 
 
 def _table(runs: list[Run], t: Translator) -> str:

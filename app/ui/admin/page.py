@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.services.access import Person, Role
 from app.services.admin import AdminService
+from app.services.errands import Errands
 from app.services.upkeep import UpkeepService
 from app.ui.admin import audit, corpora, health, jobs, models, settings, storage, versions
 from app.ui.admin.desk import Desk, change, forget_said, read_state
@@ -28,13 +29,13 @@ _DRAW: dict[Section, Callable[[Desk, AdminState], None]] = {
 }
 
 
-def render(admin: AdminService, upkeep: UpkeepService, who: Callable[[], Person] = visitor) -> None:
+def render(admin: AdminService, upkeep: UpkeepService, errands: Errands, who: Callable[[], Person] = visitor) -> None:
     """Draw the section of the URL for whoever is at the page."""
     t = translator()
     begin(f"{t('nav.admin')} · {t('app.title')}", style=_STYLE)
     header(t)
     with calm_errors(t):
-        desk = Desk(admin, upkeep, who, t)
+        desk = Desk(admin, upkeep, errands, who, t)
         desk.person.must_be(Role.EDITOR)
         state = read_state()
         allowed = sections_for(desk.person.role)

@@ -101,10 +101,10 @@ def reasons(title: str, found: Mapping[str, str], t: Translator, *, is_open: boo
     return _disclosure("kalm-reasons", title, items, len(found), t, is_open)
 
 
-def names(title: str, found: Sequence[str], t: Translator) -> str:
-    """Names of files, behind a line that says what they are."""
+def names(title: str, found: Sequence[str], count: int, t: Translator) -> str:
+    """Names of the first of so many files, behind a line that says what they are."""
     items = "".join(f"<li><code>{plain(name)}</code></li>" for name in found[:_SHOWN])
-    return _disclosure("kalm-reasons", title, items, len(found), t, False)
+    return _disclosure("kalm-reasons", title, items, count, t, False)
 
 
 def size(count: float) -> str:

@@ -40,14 +40,12 @@ class AdminState:
 
     Attributes:
         corpus: Name of the chosen corpus; empty for the first.
-        plan: Whether what a build would do is shown.
         words: What entries of the audit log have to hold.
         interface: Language of the page; empty to follow the browser.
     """
 
     section: Section = Section.CORPORA
     corpus: str = ""
-    plan: bool = False
     words: str = ""
     interface: str = ""
 
@@ -58,7 +56,6 @@ class AdminState:
         return cls(
             section=Section(section) if section in set(Section) else Section.CORPORA,
             corpus=_last(params, "corpus"),
-            plan=_last(params, "plan") == "1",
             words=_last(params, "words"),
             interface=interface if interface in LANGUAGES else "",
         )
@@ -68,15 +65,14 @@ class AdminState:
         params = {
             "section": self.section.value if self.section is not Section.CORPORA else "",
             "corpus": self.corpus,
-            "plan": "1" if self.plan else "",
             "words": self.words,
             "lang": self.interface,
         }
         return {name: [value] for name, value in params.items() if value}
 
     def changed(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of this class, checked by replace
-        """This state with some fields changed; the plan shown was another corpus' or section's, and is closed."""
-        return replace(self, **({"plan": False} | changes))
+        """This state with some fields changed."""
+        return replace(self, **changes)
 
 
 def _last(params: Mapping[str, Sequence[str]], name: str) -> str:

@@ -1,10 +1,13 @@
 """Storage: what takes how much room, what can go, and backups."""
 
+from datetime import datetime
+
 import streamlit as st
 
+from app.services.errands import OF_STORAGE, Errand
 from app.services.storage import Backup, StorageReport, Taken
 from app.services.upkeep import BACKUP
-from app.ui.admin import pieces
+from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk
 from app.ui.admin.state import AdminState
 from app.ui.frame import calm_errors
@@ -17,17 +20,37 @@ _SECONDS = 2.0
 def draw(desk: Desk, state: AdminState) -> None:
     """Draw the section."""
     t = desk.t
-    report = desk.upkeep.storage(desk.person)
     desk.show_said()
+    is_busy = errands.follow(desk, OF_STORAGE)
+    st.button(
+        t("admin.storage.measure"),
+        key="measure",
+        icon=":material/straighten:",
+        disabled=is_busy,
+        on_click=errands.begin,
+        args=(desk, Errand.STORAGE),
+    )
+    measured = desk.errands.storage_report(desk.person)
+    if measured is None:
+        st.html(pieces.line(t("admin.storage.unmeasured"), t))
+    else:
+        _report(desk, *measured, is_busy)
+    st.html(pieces.heading(t("admin.backups"), t))
+    _backups(desk)
+
+
+def _report(desk: Desk, report: StorageReport, when: datetime, is_busy: bool) -> None:
+    """What was found when it was measured last."""
+    t = desk.t
+    st.html(pieces.line(t("admin.storage.measured", date=pieces.moment(when, t)), t))
     st.html(_facts(report, t))
     columns = [t(f"admin.storage.{name}") for name in ("what", "corpus", "version", "size")]
     rows = [_row(each, t) for each in sorted(report.taken, key=lambda each: -each.bytes)]
     st.html(pieces.table(t("admin.section.storage"), columns, rows, t, numbers=(3,)))
-    with st.popover(t("admin.storage.drop", size=pieces.size(report.unused)), disabled=not report.unused, key="drop"):
+    label, is_off = t("admin.storage.drop", size=pieces.size(report.unused)), is_busy or not report.unused
+    with st.popover(label, disabled=is_off, key="drop"):
         st.html(pieces.line(t("admin.storage.drop.text"), t))
-        st.button(t("admin.storage.drop.do"), key="drop_do", on_click=_drop, args=(desk,))
-    st.html(pieces.heading(t("admin.backups"), t))
-    _backups(desk)
+        st.button(t("admin.storage.drop.do"), key="drop_do", on_click=errands.begin, args=(desk, Errand.CLEAN))
 
 
 def _facts(report: StorageReport, t: Translator) -> str:
@@ -46,10 +69,6 @@ def _row(each: Taken, t: Translator) -> list[str]:
         badge = pieces.badge(t(f"admin.storage.state.{each.state}"), tone)
         version = pieces.Html(f"{each.generation:d} {badge}")
     return [t(f"admin.storage.kind.{each.kind}"), each.subject or pieces.NOTHING, version, pieces.size(each.bytes)]
-
-
-def _drop(desk: Desk) -> None:
-    desk.act(lambda: desk.t("admin.storage.dropped", size=pieces.size(desk.upkeep.drop_unused(desk.person))))
 
 
 @st.fragment(run_every=_SECONDS)

@@ -4,46 +4,36 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.services.errands import OF_VERSIONS, Errand
 from app.services.models import ModelInfo
-from app.ui.admin import pieces
+from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk, change, corpus_picker
 from app.ui.admin.state import AdminState, Section
-from app.ui.frame import calm_errors
 from app.ui.i18n import Translator
-from app.ui.markup import as_label, notice
-from embedder.errors import AppError
+from app.ui.markup import notice
 from indexer.gate import Check
 from indexer.pipeline import KEPT_GENERATIONS
-from indexer.task_tables import Task, TaskState
 from indexer.versions import Version
-
-_SECONDS = 2.0
-_WATCHED = "admin_check"
-"""The corpus whose check this session waits for: when it is over, what it changed is drawn anew."""
-
-
-class CheckFailed(AppError):
-    """A check that could not be made, or that a version to be put in use did not pass."""
 
 
 def draw(desk: Desk, state: AdminState) -> None:
     """Draw the section."""
     t = desk.t
     names = [each.info.name for each in desk.admin.corpora(desk.person)]
-    _announce(desk)
     desk.show_said()
     if not names:
         st.html(notice(t, t("admin.corpora.none"), t("admin.corpora.none.text")))
         return
     name = corpus_picker(names, state, t)
+    is_busy = errands.follow(desk, OF_VERSIONS, name)
     found = desk.admin.versions(desk.person, name)
     if found:
         st.html(_table(found, t))
         st.html(pieces.line(t("admin.versions.kept", n=t.number(KEPT_GENERATIONS)), t))
     else:
         st.html(notice(t, t("admin.versions.none"), t("admin.versions.none.text")))
-    _waiting(desk, name, found)
-    _earlier(desk, name, found)
+    _waiting(desk, name, found, is_busy)
+    _earlier(desk, name, found, is_busy)
     _rebuild_form(desk, name)
 
 
@@ -73,12 +63,13 @@ def _standing(version: Version, t: Translator) -> pieces.Html:
     return pieces.badge(t("admin.versions.waits"), "busy") if version.waits else pieces.badge(t("admin.versions.old"))
 
 
-def _waiting(desk: Desk, name: str, found: Sequence[Version]) -> None:
+def _waiting(desk: Desk, name: str, found: Sequence[Version], is_busy: bool) -> None:
     """The version that waits: what the checks say of it, and what to do with it."""
     t = desk.t
     waiting = next((each.generation.number for each in found if each.waits), None)
     if waiting is None:
         return
+    asked = {"corpus": name, "version": waiting}
     st.html(pieces.heading(t("admin.versions.waiting", n=str(waiting)), t))
     with st.container(horizontal=True, key="version_actions"):
         for key, icon in (("check", "fact_check"), ("swap", "swap_horiz")):
@@ -87,71 +78,26 @@ def _waiting(desk: Desk, name: str, found: Sequence[Version]) -> None:
                 key=key,
                 icon=f":material/{icon}:",
                 type="primary" if key == "swap" else "secondary",
-                on_click=_begin,
-                args=(desk, name, waiting, key == "swap"),
+                disabled=is_busy,
+                on_click=errands.begin,
+                args=(desk, Errand.GATE),
+                kwargs=asked | {"swap": key == "swap"},
             )
-        with st.popover(t("admin.versions.more"), key="version_more"):
-            st.html(pieces.line(t("admin.versions.force.text"), t))
-            st.button(t("admin.versions.force"), key="force", on_click=_force, args=(desk, name))
-            st.html(pieces.line(t("admin.versions.discard.text"), t))
-            st.button(t("admin.versions.discard"), key="discard", on_click=_discard, args=(desk, name))
-    _check(desk, name, waiting)
+        with st.popover(t("admin.versions.more"), key="version_more", disabled=is_busy):
+            for key, errand in (("force", Errand.SWAP), ("discard", Errand.DISCARD)):
+                st.html(pieces.line(t(f"admin.versions.{key}.text"), t))
+                label = t(f"admin.versions.{key}")
+                st.button(label, key=key, on_click=errands.begin, args=(desk, errand), kwargs=asked)
+    _checks(desk, name, waiting)
 
 
-def _begin(desk: Desk, name: str, waiting: int, swap: bool) -> None:
-    def work() -> str:
-        desk.admin.begin_check(desk.person, name, waiting, swap=swap)
-        st.session_state[_WATCHED] = name
-        return desk.t("admin.versions.checking")
-
-    desk.act(work)
-
-
-def _force(desk: Desk, name: str) -> None:
-    desk.act(lambda: desk.t("admin.versions.swapped", n=str(desk.admin.swap(desk.person, name, force=True))))
-
-
-def _discard(desk: Desk, name: str) -> None:
-    def work() -> str:
-        return desk.t("admin.versions.discarded", n=", ".join(map(str, desk.admin.discard(desk.person, name))))
-
-    desk.act(work)
-
-
-@st.fragment(run_every=_SECONDS)
-def _check(desk: Desk, name: str, waiting: int) -> None:
-    """How far the check of this version is, and what came of it."""
-    with calm_errors(desk.t):
-        task = desk.admin.last_check(desk.person, name)
-        if task is None or task.parameters["version"] != waiting:
-            return
-        if not task.state.is_final:
-            st.progress(task.progress, text=as_label(desk.t("admin.versions.checking")))
-        elif st.session_state.get(_WATCHED) == name:
-            st.rerun()
-        elif task.state is TaskState.DONE and task.result["checks"]:
-            st.html(_report([Check(**check) for check in task.result["checks"]], desk.t))
-        elif task.error:
-            st.html(pieces.said(task.error, True, desk.t))
-
-
-def _announce(desk: Desk) -> None:
-    """Say what came of the check that this session waited for, once it is over."""
-    name = st.session_state.get(_WATCHED)
-    task = desk.admin.last_check(desk.person, name) if name else None
-    if task is not None and task.state.is_final:
-        del st.session_state[_WATCHED]
-        desk.act(lambda: _outcome(task, desk.t))
-
-
-def _outcome(task: Task, t: Translator) -> str:
-    if task.state is not TaskState.DONE:
-        raise CheckFailed(task.error)
-    if task.parameters["swap"]:
-        return t("admin.versions.swapped", n=str(task.parameters["version"]))
-    checks = task.result["checks"]
-    passed = sum(check["passed"] for check in checks)
-    return t("admin.versions.checked", passed=t.number(passed), all=t.number(len(checks)))
+def _checks(desk: Desk, name: str, waiting: int) -> None:
+    """What came of the last check of this version."""
+    task = desk.errands.last(desk.person, [Errand.GATE], name)
+    if task is None or task.parameters["version"] != waiting:
+        return
+    if checks := task.result.get("checks"):
+        st.html(_report([Check(**check) for check in checks], desk.t))
 
 
 def _report(checks: Sequence[Check], t: Translator) -> str:
@@ -167,7 +113,7 @@ def _report(checks: Sequence[Check], t: Translator) -> str:
     return pieces.table(t("admin.versions.gate"), columns, rows, t)
 
 
-def _earlier(desk: Desk, name: str, found: Sequence[Version]) -> None:
+def _earlier(desk: Desk, name: str, found: Sequence[Version], is_busy: bool) -> None:
     t = desk.t
     for each in found:
         if not each.is_live and not each.waits:
@@ -176,13 +122,11 @@ def _earlier(desk: Desk, name: str, found: Sequence[Version]) -> None:
                 t("admin.versions.rollback", n=str(number)),
                 key=f"rollback_{number}",
                 icon=":material/undo:",
-                on_click=_rollback,
-                args=(desk, name, number),
+                disabled=is_busy,
+                on_click=errands.begin,
+                args=(desk, Errand.ROLLBACK),
+                kwargs={"corpus": name, "version": number},
             )
-
-
-def _rollback(desk: Desk, name: str, number: int) -> None:
-    desk.act(lambda: desk.t("admin.versions.rolled_back", n=str(desk.admin.rollback(desk.person, name, number))))
 
 
 def _rebuild_form(desk: Desk, name: str) -> None:
@@ -204,12 +148,6 @@ def _rebuild_form(desk: Desk, name: str) -> None:
         dim = st.selectbox(t("admin.rebuild.dim"), dims, format_func=str, key=f"rebuild_dim_{model}", width=120)
         pressed = st.button(t("admin.rebuild"), key="rebuild_do", icon=":material/build:")
     if pressed:
-        with st.spinner(t("admin.rebuild.busy")):
-            desk.act(lambda: _rebuild(desk, name, model, dim))
+        errands.begin(desk, Errand.REBUILD, corpus=name, model=model, dim=dim)
+        change(section=Section.JOBS, corpus=name)
         st.rerun()
-
-
-def _rebuild(desk: Desk, name: str, model: str | None, dim: int | None) -> str:
-    run = desk.admin.rebuild(desk.person, name, model, dim)
-    change(section=Section.JOBS, corpus=name)
-    return desk.t("admin.build.queued", name=name, run=str(run.id))

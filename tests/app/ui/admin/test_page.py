@@ -12,8 +12,8 @@ from instant_tasks import InstantTasks
 from streamlit.testing.v1 import AppTest
 
 from app.services.access import OWNER, Person, Role
-from app.services.admin import GATE
 from app.services.audit import AuditEntry
+from app.services.errands import Errand
 from app.services.upkeep import EXAMINATION
 from app.ui.admin import pieces
 from app.ui.admin.audit import as_csv, matching
@@ -30,12 +30,12 @@ BROKEN = b"%PDF-1.7 and then nothing that a PDF should hold"
 def opened(made, person=OWNER, **params):
     """The page as a browser would load it."""
 
-    def page(admin, upkeep, person):  # runs on its own, without this module's names
+    def page(admin, upkeep, errands, person):  # runs on its own, without this module's names
         from app.ui.admin.page import render
 
-        render(admin, upkeep, lambda: person)
+        render(admin, upkeep, errands, lambda: person)
 
-    test = AppTest.from_function(page, args=(made.admin, made.upkeep, person), default_timeout=120)
+    test = AppTest.from_function(page, args=(made.admin, made.upkeep, made.errands, person), default_timeout=120)
     test.context = {"locale": "en-US"}
     test.query_params.update(params)
     return test.run()
@@ -57,6 +57,12 @@ def built(module_made, write, tmp_path_factory):
     made.indexing.work(wait=True, on_error=lambda run, error: pytest.fail(str(error)))
     made.audit.note(Person(NASTY, Role.ADMIN), "corpus.add", NASTY, path=NASTY)
     return partial(opened, made)
+
+
+@pytest.fixture
+def instant(made):
+    """Have long work done at once; before anything else asks for the services."""
+    made.__dict__["tasks"] = InstantTasks(made)
 
 
 @pytest.fixture
@@ -92,10 +98,11 @@ def test_every_section_is_drawn_and_obeys_no_text(built, section, language):
         Section.JOBS: "&lt;b&gt;&amp;.pdf",
         Section.AUDIT: "&lt;script&gt;alert(1)&lt;/script&gt;",
     }
-    assert said.get(section, "kalm-table" if section is not Section.HEALTH else "kalm-hint") in shown
+    without_table = (Section.HEALTH, Section.STORAGE)
+    assert said.get(section, "kalm-hint" if section in without_table else "kalm-table") in shown
 
 
-def test_the_first_visit_offers_to_add_a_corpus_which_a_click_does(open_admin, made, tmp_path):
+def test_the_first_visit_offers_to_add_a_corpus_which_a_click_does(open_admin, instant, made, tmp_path):
     page = open_admin()
     assert "No corpus yet" in words(page)
     page.text_input(key="upload__name").input("notes")
@@ -105,18 +112,18 @@ def test_the_first_visit_offers_to_add_a_corpus_which_a_click_does(open_admin, m
     assert "There is no folder or file" in words(page)
     page.text_input(key="upload__path").input(str(tmp_path))
     page.button(key="upload__add").click().run()
-    assert url(page) == {"corpus": "notes", "plan": "1"}
+    assert url(page) == {"corpus": "notes"}
     assert "What a build of notes would do" in words(page)
     assert [corpus.name for corpus in made.catalog.corpora()] == ["notes"]
 
 
-def test_files_are_uploaded_planned_and_built(open_admin, made, carry_out):
+def test_files_are_uploaded_planned_and_built(open_admin, instant, made, carry_out):
     page = open_admin(EDITOR)
     page.text_input(key="upload__name").input("notes")
     page.file_uploader[0].set_value([("a.md", b"# Apples", "text/markdown"), ("b.exe", b"MZ", "")]).run()
     page.button(key="upload__do").click().run()
     assert "1 file is uploaded. 1 was left out" in words(page)
-    assert url(page) == {"corpus": "notes", "plan": "1"}
+    assert url(page) == {"corpus": "notes"}
     page.button(key="build").click().run()
     assert url(page) == {"section": "jobs", "corpus": "notes"}
     assert "Build 1 of notes is entered" in words(page)
@@ -127,19 +134,14 @@ def test_files_are_uploaded_planned_and_built(open_admin, made, carry_out):
     assert "✓ done" in words(page)
 
 
-def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, shelf, made):
+def test_a_build_is_paused_and_cancelled_from_its_card(open_admin, instant, shelf, made):
     run = made.admin.build(OWNER, "shelf")
     page = open_admin(EDITOR, section="jobs")
     page.button(key=f"pause_{run.id}").click().run()
     assert f"Build {run.id}: paused." in words(page)
     page.button(key=f"cancel_{run.id}").click().run()
+    assert f"Build {run.id}: cancelled." in words(page)
     assert made.jobs.run(run.id).state is RunState.CANCELLED
-
-
-@pytest.fixture
-def instant(made):
-    """Have long work done at once; before anything else asks for the services."""
-    made.__dict__["tasks"] = InstantTasks(made)
 
 
 def test_a_check_goes_on_when_the_page_is_left(open_admin, instant, shelf, made, carry_out):
@@ -149,7 +151,7 @@ def test_a_check_goes_on_when_the_page_is_left(open_admin, instant, shelf, made,
     carry_out()
     number = made.versions.all("shelf")[0].generation.number
     table = TaskTable(made.catalog.database)
-    table.add("1", GATE, "owner", "admin", {"corpus": "shelf", "version": number, "swap": True}, most_waiting=1)
+    table.add("1", Errand.GATE, "owner", "admin", {"corpus": "shelf", "version": number, "swap": True}, most_waiting=1)
     table.begin("1", os.getpid())
     assert not open_admin(section="versions").exception
     table.fail("1", "It does not pass; build it anew.")
@@ -172,9 +174,14 @@ def test_a_version_is_rebuilt_checked_and_put_in_use(open_admin, instant, shelf,
     earlier = made.versions.all("shelf")[1].generation.number
     page.button(key=f"rollback_{earlier}").click().run()
     assert f"Version {earlier} is in use again." in words(page)
+    page.button(key="force").click().run()
+    page.button(key=f"rollback_{earlier}").click().run()
+    page.button(key="discard").click().run()
+    assert f"Version {earlier + 1} is removed." in words(page)
+    assert [each.generation.number for each in made.versions.all("shelf")] == [earlier]
 
 
-def test_what_was_found_is_listed_and_mended(open_admin, shelf, made):
+def test_what_was_found_is_listed_and_mended(open_admin, instant, shelf, made):
     table = TaskTable(made.catalog.database)
     table.add("1", EXAMINATION, "owner", "admin", {}, most_waiting=1)
     table.begin("1", os.getpid())
@@ -187,7 +194,57 @@ def test_what_was_found_is_listed_and_mended(open_admin, shelf, made):
     assert made.jobs.active("shelf").files == 1
 
 
-def test_removing_takes_the_name_typed_again(open_admin, shelf, made):
+def test_a_look_at_the_folder_goes_on_when_the_page_is_left_and_is_shown_again(open_admin, instant, shelf, made):
+    table = TaskTable(made.catalog.database)
+    table.add("1", Errand.PLAN, "Ed", "editor", {"corpus": "shelf"}, most_waiting=1)
+    table.begin("1", os.getpid())
+    table.report("1", 0.5, "comparing")
+    page = open_admin(EDITOR)
+    assert page.get("progress")[0].proto.text == "Comparing files of shelf that may have moved…"
+    assert page.button(key="show_plan").disabled
+    page.button(key="errand_cancel_1").click().run()
+    assert "This was cancelled." in words(page)
+    page.button(key="show_plan").click().run()
+    assert "What a build of shelf would do" in words(page)
+    assert "out of date" not in words(page)
+    made.admin.build(OWNER, "shelf")
+    assert "out of date" in words(open_admin(EDITOR))
+
+
+def test_what_cannot_be_entered_as_a_build_says_so_among_the_builds(open_admin, instant, shelf, tmp_path):
+    (tmp_path / "shelf").rename(tmp_path / "elsewhere")
+    page = open_admin(EDITOR)
+    page.button(key="build").click().run()
+    assert url(page) == {"section": "jobs", "corpus": "shelf"}
+    for shown in (page, open_admin(EDITOR, section="jobs")):
+        assert "is not there; put it back" in words(shown)
+
+
+def test_a_file_that_failed_is_retried_from_its_build(open_admin, instant, shelf, made, carry_out, write, tmp_path):
+    write(tmp_path / "shelf", **{"b.pdf": BROKEN})
+    run = made.admin.build(OWNER, "shelf")
+    carry_out()
+    page = open_admin(EDITOR, section="jobs")
+    page.button(key=f"retry_{run.id}").click().run()
+    assert f"Build {run.id + 1} of shelf is entered" in words(page)
+
+
+def test_storage_is_measured_and_models_are_proven_on_request_and_shown_again(open_admin, instant, shelf, made):
+    page = open_admin(section="storage")
+    assert "Nothing has been measured yet." in words(page)
+    page.button(key="measure").click().run()
+    for shown in (page, open_admin(section="storage")):
+        assert "Measured on" in words(shown)
+        assert "Catalog" in words(shown)
+    page = open_admin(section="models")
+    page.selectbox(key="prove_model").set_value(made.encoders.default_source).run()
+    page.button(key="prove_do").click().run()
+    for shown in (page, open_admin(section="models")):
+        assert "does what it should: 32 dimensions" in words(shown)
+        assert re.search(r"passed \d+ \w+ \d{4}|passed \w+ \d+, \d{4}", words(shown))
+
+
+def test_removing_takes_the_name_typed_again(open_admin, instant, shelf, made):
     page = open_admin(corpus="shelf")
     page.text_input(key="remove_shelf").input("shelves")
     page.button(key="remove").click().run()
@@ -217,10 +274,10 @@ def test_a_bug_is_told_calmly_and_logged(open_admin, made, monkeypatch, caplog):
     assert "out of memory" in caplog.text
 
 
-@given(st.text(), st.sampled_from(Section), st.booleans(), st.text(), st.sampled_from(["", *LANGUAGES]))
-def test_the_address_says_what_is_shown(corpus, section, plan, found, interface):
+@given(st.text(), st.sampled_from(Section), st.text(), st.sampled_from(["", *LANGUAGES]))
+def test_the_address_says_what_is_shown(corpus, section, found, interface):
     seen = AdminState.from_params({"corpus": [corpus], "words": [found]})
-    state = AdminState(section, seen.corpus, plan, seen.words, interface)
+    state = AdminState(section, seen.corpus, seen.words, interface)
     assert AdminState.from_params(state.to_params()) == state
 
 
@@ -266,3 +323,4 @@ def test_quantities_are_told_as_people_read_them():
 
 def test_every_state_has_wording():
     assert {f"admin.state.{state}" for state in RunState} <= catalogue("en").keys()
+    assert {f"admin.errand.{errand.name.lower()}" for errand in Errand} <= catalogue("en").keys()
