@@ -288,7 +288,9 @@ def test_the_documents_of_a_file_are_found_without_a_look_at_the_others(tmp_path
         staging.stage(session, "books", 3, 2, {"a": FileOutcome(state(), "", (indexed("a"),), ("gone",))})
         is_about = re.compile(r"(SELECT|UPDATE|DELETE)\b.*\bdocuments\b", re.DOTALL).match
         touching = [(sql, values) for sql, values in asked if is_about(sql)]
-        plans = [session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values) for sql, values in touching]
+        plans = [
+            session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in touching
+        ]
         steps = [next(row[3] for row in plan if " documents " in row[3]) for plan in plans]
     assert len(steps) >= 4
     assert all(re.search(r"documents_by_(file|id) \(corpus=\? AND (uri|document_id)=\?", step) for step in steps), steps
