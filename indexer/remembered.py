@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -19,13 +19,22 @@ class Remembered(Generic[Key, Value]):
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key, made if it is not remembered; two threads that miss at once may both make it."""
+        return self.get_all([key], lambda _: [make()])[0]
+
+    def get_all(self, keys: Sequence[Key], make: Callable[[Sequence[Key]], Sequence[Value]]) -> list[Value]:
+        """The values of keys, in their order; those that are not remembered are made together."""
+        found: dict[Key, Value] = {}
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = make()
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._limit:
-                self._values.popitem(last=False)
-        return value
+            for key in keys:
+                if key in self._values:
+                    self._values.move_to_end(key)
+                    found[key] = self._values[key]
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            made = dict(zip(missing, make(missing), strict=True))
+            found |= made
+            with self._lock:
+                self._values |= made
+                while len(self._values) > self._limit:
+                    self._values.popitem(last=False)
+        return [found[key] for key in keys]

@@ -12,7 +12,6 @@ from embedder.protocol import TextEncoder, Vectors
 from indexer.asking import Asked, Asker
 from indexer.background import Background, background, random_vectors
 from indexer.catalog import Catalog
-from indexer.chunking import sentence_spans
 from indexer.diversity import maximal_marginal_relevance
 from indexer.documents import Documents
 from indexer.facets import by_field, by_folder, by_label, with_rest
@@ -39,6 +38,7 @@ from indexer.results import (
     SearchResult,
     Span,
 )
+from indexer.sentences import SentencePicker
 from indexer.store import VectorEngine
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
 _REMEMBERED_RANKINGS = 64
 _REMEMBERED_COUNTS = 256
 _REMEMBERED_SAMPLES = 8
-_SENTENCES_PER_PASSAGE = 24
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -98,6 +97,7 @@ class Searcher:
         self._labels = LabelTable(catalog.database)
         self._documents = Documents(catalog.database)
         self._asker = Asker(self._documents, lexical, lambda manifest: self._encoder_for(manifest))
+        self._sentences = SentencePicker(encoder_for)
         self._generations = LiveGenerations(catalog, engine)
         self._rankings: Remembered[tuple[object, ...], list[Found]] = Remembered(_REMEMBERED_RANKINGS)
         self._counts: Remembered[tuple[object, ...], list[str]] = Remembered(_REMEMBERED_COUNTS)
@@ -161,33 +161,19 @@ class Searcher:
 
         None too where the model cannot read the query or the result.
 
-        Encodes every sentence, so it takes longer than the search itself.
+        Encodes every sentence that is new, so it takes longer than the search itself.
         """
         query = parse_query(query).text or query
         with self._generations.use(corpus) as live:
             manifest = live.manifest
         if not self._asker.can_read(detect_language(query), manifest):
             return [None] * len(results)
-        spans = [
-            sentence_spans(result.text)[:_SENTENCES_PER_PASSAGE]
-            if self._asker.can_read(result.language, manifest)
-            else []
-            for result in results
-        ]
-        texts = [
-            result.text[start:end]
-            for result, own in zip(results, spans, strict=True)
-            for start, end in own
-            if len(own) > 1
-        ]
-        if not texts:
-            return [None] * len(results)
-        vectors = self._encoder_for(manifest).encode_documents(texts)
-        nearness = iter((vectors @ self._asker.query_vector(manifest, query)).tolist())
-        best: list[Span | None] = []
-        for own in spans:
-            scored = [(next(nearness), span) for span in own] if len(own) > 1 else []
-            best.append(max(scored)[1] if scored else None)
+        question = self._asker.query_vector(manifest, query)
+        readable = [place for place, each in enumerate(results) if self._asker.can_read(each.language, manifest)]
+        spans = self._sentences.best(manifest, question, [results[place].text for place in readable])
+        best: list[Span | None] = [None] * len(results)
+        for place, span in zip(readable, spans, strict=True):
+            best[place] = span
         return best
 
     def documents(self, corpus: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:

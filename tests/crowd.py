@@ -121,7 +121,7 @@ class Visitor:
         links = self.page.locator("a.kalm-open")
         if count := await links.count():
             await self.page.goto(await links.nth(self._draw.randrange(count)).evaluate("link => link.href"))
-            await self.page.get_by_role("link", name=re.compile("Back to the results|返回结果")).wait_for()
+            await self.page.get_by_role("link", name=re.compile("Back to the results|返回搜索结果")).wait_for()
             await self._settle()
 
     async def turn(self) -> None:

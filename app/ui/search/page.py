@@ -24,6 +24,7 @@ from indexer.label_tables import LabelsRefused
 from indexer.search import Example, Facets, Mode, SearchPage, SearchRequest
 
 log = logging.getLogger(__name__)
+_SENTENCES_OF_RESULTS = 5
 
 
 def render(backend: SearchBackend, notes: NoteBackend | None = None) -> None:
@@ -165,11 +166,15 @@ def _fill_in_best_sentences(
     slots: Sequence[DeltaGenerator],
     t: Translator,
 ) -> None:
-    """The second pass: the cards are there already, so its failure costs an emphasis, not the page."""
+    """The second pass: the cards are there already, so its failure costs an emphasis, not the page.
+
+    In parts, since a reader who asks something else meanwhile is heard when the next card is drawn.
+    """
     try:
-        spans = backend.best_sentences(state.corpus, state.query, page.results)
-        for slot, result, span in zip(slots, page.results, spans, strict=True):
-            if span is not None:
+        for start in range(0, len(slots), _SENTENCES_OF_RESULTS):
+            part = slice(start, start + _SENTENCES_OF_RESULTS)
+            spans = backend.best_sentences(state.corpus, state.query, page.results[part])
+            for slot, result, span in zip(slots[part], page.results[part], spans, strict=True):
                 slot.html(cards.card(result, page.scored_by, span, t))
     except Exception:
         log.exception("Could not find the best sentences")

@@ -136,7 +136,9 @@ def welcome(corpus: CorpusInfo, t: Translator) -> None:
 
 
 def _store(key: str) -> None:
-    change(**{key: st.session_state[key]})
+    value = st.session_state[key]
+    if value is not None:  # a choice whose words change with the language, at that moment: the URL sets it again
+        change(**{key: value})
 
 
 def _ask_typed(corpus: str) -> None:
