@@ -24,6 +24,9 @@ SUITE: Mapping[str, tuple[str, ...]] = {
     "encode-qwen2-0.5b-512": ("encode", *_LARGE, "--lengths", "512"),
     "latency": ("latency",),
     "vectors": ("vectors",),
+    "update": ("update", "--documents", "100000"),
+    "rebuild": ("rebuild", "--searchers", "50"),
+    "rest": ("rest", "--clients", "50"),
     "train-qwen2-small": ("train", "--shape", "small"),
 }
 """What is run, by the name of its file."""
@@ -107,10 +110,23 @@ def headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"{run['points']:,} {run['vectors']} vectors of {run['dim']}, {engine}: recall@10, queries per second",
                 _best(figures["curve"]),
             )
+    yield from _of_an_index(report)
     for shape, rates in report.get("products", {}).items():
         widest = list(rates)[-1]
         for kind, rate in rates[widest].items():
             yield f"products of {shape}, {widest}, {kind}: billions of operations per second", f"{rate:,}"
+
+
+def _of_an_index(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What changing an index and serving vectors came to."""
+    if "langchain" in report:
+        for name in ("ours", "langchain"):
+            yield f"{report['changed']:,} changed files, {name}: seconds", f"{report[name]['update']['total']}"
+    if "p95_over_before" in report:
+        errors = sum(report[when]["errors"] for when in ("before", "during", "after"))
+        yield "searches beside a rebuild: p95 over that before it, errors", f"{report['p95_over_before']}, {errors}"
+    if "served_over_in_process" in report:
+        yield "texts a second served, over those in process", f"{report['served_over_in_process']}"
 
 
 def _best(curve: Sequence[Mapping[str, Any]]) -> str:
