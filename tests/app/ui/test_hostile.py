@@ -29,7 +29,7 @@ PARAMETERS = {
     "map": "corpus run cluster against task lang",
     "classify": "step way work task table classifier threshold pair label lang",
     "ask": "q corpus lang",
-    "admin": "section corpus plan words lang",
+    "admin": "section corpus words lang",
 }
 PRESSED = {"save_search", "search_by_text", "upload__add", "remove", "make", "save_described", "learn", "show_plan"}
 """Buttons that take what stands in the fields."""
@@ -62,7 +62,7 @@ def pages(module_made, tmp_path_factory):
         "map": (made.maps,),
         "classify": (Backend(made.classify, made.tasks, made.search.corpora),),
         "ask": (Answering(made.search, lambda: echo),),
-        "admin": (made.admin, made.upkeep, lambda: OWNER),
+        "admin": (made.admin, made.upkeep, made.errands, lambda: OWNER),
     }
 
 
