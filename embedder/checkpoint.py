@@ -2,9 +2,8 @@
 
 A folder in that layout holds ``modules.json`` (Transformer, Pooling, perhaps Dense, Normalize),
 ``1_Pooling/config.json``, ``config_sentence_transformers.json`` with the prompts, and the transformers files
-themselves. A plain
-transformers folder has only the latter and is pooled by the mean. Only safetensors and JSON are read, and code
-that a repository brings along is never run.
+themselves. A plain transformers folder has only the latter and is pooled by the mean. Only safetensors and JSON are
+read, and code that a repository brings along is never run.
 """
 
 import hashlib

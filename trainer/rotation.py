@@ -42,9 +42,13 @@ def rotate_checkpoint(source: Path, folder: Path, stage: StageConfig, rows: int)
         Share of the vectors' energy that the rotated vectors keep at each of the model's widths.
 
     Raises:
-        Unturnable: If the model has a dense layer already.
+        Unturnable: If the model has a dense layer already, or no list of modules to add one to.
         AppError: If model or data cannot be opened.
     """
+    if source.is_dir() and not (source / "modules.json").is_file():
+        raise Unturnable(
+            f"{source} is a plain transformers folder; save it in the sentence-transformers layout, as training does."
+        )
     embedder = Embedder.load(str(source), max_tokens=stage.data.max_document_tokens)
     if embedder.has_dense:
         raise Unturnable(f"{source} ends in a dense layer already; name the model as it was trained.")

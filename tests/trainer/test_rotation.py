@@ -1,5 +1,7 @@
 """A rotation changes no cosine at full width and gathers what there is in the first values."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,11 @@ def test_cut_vectors_keep_most_of_what_there_is(rotated, tiny_checkpoint, stage)
 def test_a_model_is_turned_once(rotated, stage, tmp_path):
     with pytest.raises(Unturnable, match="ends in a dense layer already"):
         rotate_checkpoint(rotated[0], tmp_path / "again", stage, ROWS)
+
+
+def test_a_folder_without_modules_is_refused_before_any_work(stage, tiny_checkpoint, tmp_path):
+    plain = shutil.copytree(tiny_checkpoint("qwen2"), tmp_path / "plain")
+    (plain / "modules.json").unlink()
+    with pytest.raises(Unturnable, match="a plain transformers folder"):
+        rotate_checkpoint(plain, tmp_path / "rotated", stage, ROWS)
+    assert not (tmp_path / "rotated").exists()
