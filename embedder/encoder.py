@@ -3,13 +3,13 @@
 import copy
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embedder.bidirectional import CanaryFailed, check_attention, check_forward, check_rounding
 from embedder.catalogue import Location, Reference, locate
@@ -20,7 +20,7 @@ from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
 from embedder.tokenization import TextTokenizer, Tokenized, token_batches
-from embedder.turns import BATCH_TOKENS, Turns
+from embedder.turns import Turns
 from embedder.unpadded import UnpaddedDecoder
 from embedder.vectors import narrow, truncate_and_normalize
 
@@ -34,6 +34,9 @@ _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 
 _PADDED_PASS_TOKENS, _UNPADDED_PASS_TOKENS = 64, 256
 """What one more pass costs, in tokens of padding: those are dear where they are computed, and cheap where not."""
+
+_QUESTION_TOKENS = 256
+"""More than somebody types: what has more of them waits behind questions."""
 
 _WINDOW_TEXTS = 4096
 """Texts tokenised and sorted at a time: enough for even batches, little enough for any list to fit."""
@@ -66,9 +69,10 @@ class Embedder:
     def __init__(self, model: EmbeddingModel, tokenizer: TextTokenizer, identity: _Identity, batch_tokens: int) -> None:
         self._model = model
         self._dense = load_dense(identity.checkpoint).to(model.backbone.device)
-        forward = _forward(model, tokenizer.pad_id, identity)
-        self._turns = Turns(forward)
-        self._pass_tokens = _UNPADDED_PASS_TOKENS if isinstance(forward, UnpaddedDecoder) else _PADDED_PASS_TOKENS
+        self._forward = _forward(model, tokenizer.pad_id, identity)
+        pads = not isinstance(self._forward, UnpaddedDecoder)
+        self._turns = Turns(_unit(self._forward, self._dense), pads=pads)
+        self._pass_tokens = _PADDED_PASS_TOKENS if pads else _UNPADDED_PASS_TOKENS
         self._tokenizer = tokenizer
         self._identity = identity
         self._batch_tokens = batch_tokens
@@ -257,22 +261,15 @@ class Embedder:
     def _encode_window(self, window: Sequence[Tokenized], out: Vectors) -> None:
         """Encode a window of texts into the rows of ``out``, shape (N, D)."""
         lengths = [len(row.ids) for row in window]
-        if len(lengths) * max(lengths) <= BATCH_TOKENS:
-            out[:] = self._unit(self._turns.ask([row.ids for row in window]))
+        if sum(lengths) <= _QUESTION_TOKENS:
+            out[:] = self._turns.ask([row.ids for row in window]).cpu().numpy()
         else:
             for batch in token_batches(lengths, self._batch_tokens, self._pass_tokens):
-                pooled = self._turns.work([window[row].ids for row in batch])
-                out[batch] = self._unit(pooled)
+                out[batch] = self._turns.work([window[row].ids for row in batch]).cpu().numpy()
         with self._counting:
             self.usage.texts += len(window)
             self.usage.tokens += sum(lengths)
             self.usage.truncated += sum(row.truncated for row in window)
-
-    @torch.inference_mode()
-    def _unit(self, pooled: Tensor) -> Vectors:
-        """The vectors of pooled states: ``(n, W)`` to ``(n, D)`` unit rows."""
-        vectors: Vectors = truncate_and_normalize(self._dense(pooled)).cpu().numpy()
-        return vectors
 
     def _check_reference(self, reference: Reference) -> None:
         head = np.array(reference.head, dtype=np.float32)
@@ -283,6 +280,16 @@ class Embedder:
                 f"{self.name} does not give its published reference vector (agreement {agreement:.3f} of 1), so its "
                 "weights were not read as their authors meant; use another transformers version and report this."
             )
+
+
+def _unit(forward: Forward, dense: nn.Module) -> Forward:
+    """A pass whose vectors are finished: ``(B, D)`` unit rows."""
+
+    @torch.inference_mode()
+    def finished(rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
+        return truncate_and_normalize(dense(forward(rows, between)))
+
+    return finished
 
 
 def _forward(model: EmbeddingModel, pad_id: int, identity: _Identity) -> Forward:

@@ -1,17 +1,18 @@
-"""Who computes when: one forward pass at a time, short questions together, and before long lists.
+"""Who computes when: one thread runs the model, for questions first and together, for long lists in between.
 
-The products of one pass already use every core, so two passes at once would only be in each other's way. Questions
-that arrive while a pass is running wait and then go together as one batch: the busier it is, the larger the batches,
-and nobody ever waits for company. A long list does not have to end for them: between two layers of its pass, what is
-waiting is computed first, and while people ask, its passes are small ones, whose layers end soon. There is no thread of
-its own: whoever waits and finds nobody computing does it for all.
+The products of one pass already use every core, so two passes at once would only be in each other's way, and every
+thread that computes would keep helpers and memory of its own. What arrives while a pass is running waits and then goes
+together as one batch: the busier it is, the larger the batches, and nobody ever waits for company. A long list does
+not have to end for a question: between two layers of its pass, what is asked is computed first, and while people ask,
+its passes are small ones, whose layers end soon.
 """
 
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import torch
@@ -23,7 +24,7 @@ from embedder.model import Forward
 Rows = Sequence[Sequence[int]]
 
 BATCH_TOKENS = 1024
-"""Most tokens, padding counted, that questions waiting together make in one pass; one with more goes alone."""
+"""Most tokens, of texts that different people wait for, in one pass; a text or a list with more goes alone."""
 
 WAITING_QUESTIONS = 1024
 """More than that many behind each other could only be answered too late."""
@@ -34,40 +35,100 @@ SLICE_TOKENS = 256
 COMPANY_SECONDS = 2.0
 """How long after a question another is expected."""
 
+_IDLE_SECONDS = 10.0
+"""How long the thread waits for more before it ends."""
+
 
 class EncoderBusy(AppError):
     """More questions at once than can be answered in time."""
 
 
 @dataclass(slots=True, eq=False)
-class _Question:
-    """Texts somebody waits for."""
-
-    rows: Rows
-    vectors: Tensor | None = None
-    error: BaseException | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        return self.vectors is not None or self.error is not None
-
-
-@dataclass(eq=False)
-class Turns:
-    """A forward pass that many threads share.
+class _Asked:
+    """Texts somebody waits for.
 
     Attributes:
-        forward: Computes.
-        limit: Questions that may wait at once.
+        rows: B texts as token ids.
+        begun: How many of them went into a pass.
+        parts: The vectors of the passes that have ended.
+        answer: Gets all vectors, or what went wrong.
+        threads: How many threads of torch's whoever asks is set to.
     """
 
-    forward: Forward
-    limit: int = WAITING_QUESTIONS
-    _questions: deque[_Question] = field(default_factory=deque)
-    _lists: deque[object] = field(default_factory=deque)
-    _is_computing: bool = False
-    _asked_at: float = float("-inf")
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    rows: Rows
+    begun: int = 0
+    parts: list[Tensor] = field(default_factory=list)
+    answer: "Future[Tensor]" = field(default_factory=Future)
+    threads: int = field(default_factory=torch.get_num_threads)
+
+    def add(self, vectors: Tensor) -> None:
+        """Take the vectors of the texts of one pass."""
+        self.parts.append(vectors)
+        if sum(map(len, self.parts)) == len(self.rows):
+            self.answer.set_result(torch.cat(self.parts))
+
+
+@dataclass(slots=True)
+class _Pass:
+    """Texts that go through the model together, and how many more of them may.
+
+    Attributes:
+        limit: Tokens; the first text is taken whatever it has.
+        pads: Whether texts are filled up to the longest of them, so that padding counts.
+        texts: Of each of those who asked, the texts taken.
+    """
+
+    limit: int
+    pads: bool
+    texts: list[tuple[_Asked, Rows]] = field(default_factory=list)
+    _count: int = 0
+    _longest: int = 0
+    _tokens: int = 0
+
+    def fill(self, line: "deque[_Asked]") -> "_Pass":
+        """Take as many texts as fit from those who wait, the longest waiting first."""
+        while line:
+            asked = line[0]
+            begun = asked.begun
+            while asked.begun < len(asked.rows) and self._takes(len(asked.rows[asked.begun])):
+                asked.begun += 1
+            if asked.begun > begun:
+                self.texts.append((asked, asked.rows[begun : asked.begun]))
+            if asked.begun < len(asked.rows):
+                break
+            line.popleft()
+        return self
+
+    def _takes(self, length: int) -> bool:
+        count, longest, tokens = self._count + 1, max(self._longest, length), self._tokens + length
+        if self._count and (count * longest if self.pads else tokens) > self.limit:
+            return False
+        self._count, self._longest, self._tokens = count, longest, tokens
+        return True
+
+
+class Turns:
+    """A forward pass that many threads share."""
+
+    def __init__(self, forward: Forward, *, pads: bool = True, limit: int = WAITING_QUESTIONS) -> None:
+        """Start nothing yet.
+
+        Args:
+            forward: Computes.
+            pads: Whether it fills texts up to the longest of a pass.
+            limit: Questions that may wait at once.
+        """
+        self.forward = forward
+        self._pads = pads
+        self._limit = limit
+        self._questions: deque[_Asked] = deque()
+        self._lists: deque[_Asked] = deque()
+        self._asked_at = float("-inf")
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._computing = threading.Lock()
+        self._is_over = threading.Event()
+        weakref.finalize(self, _end, self._is_over, self._computing)
 
     def ask(self, rows: Rows) -> Tensor:
         """Vectors of a few texts, computed with those of everybody who waits.
@@ -81,26 +142,15 @@ class Turns:
         Raises:
             EncoderBusy: If too many wait already.
         """
-        question = _Question(rows)
         with self._changed:
-            if len(self._questions) >= self.limit:
-                raise EncoderBusy(f"{self.limit} questions are waiting for the model already; ask again in a moment.")
-            self._questions.append(question)
+            if len(self._questions) >= self._limit:
+                raise EncoderBusy(f"{self._limit} questions are waiting for the model already; ask again in a moment.")
             self._asked_at = time.monotonic()
-            self._changed.wait_for(lambda: question.is_answered or not self._is_computing)
-            is_mine_to_do = not question.is_answered
-            self._is_computing |= is_mine_to_do
-        if is_mine_to_do:
-            with self._computing():
-                while not question.is_answered:
-                    self._answer_waiting()
-        if question.error is not None:
-            raise question.error
-        assert question.vectors is not None  # noqa: S101 - answered, and not by an error
-        return question.vectors
+            asked = self._enter(rows, self._questions)
+        return self._answer(asked, self._questions)
 
     def work(self, rows: Rows) -> Tensor:
-        """Vectors of one batch of a long list: lists take turns, and questions are answered in between.
+        """Vectors of one batch of a long list: lists take turns, short ones together, and questions go before them.
 
         Args:
             rows: B texts as token ids.
@@ -108,75 +158,82 @@ class Turns:
         Returns:
             ``(B, D)`` as ``forward`` gives them.
         """
-        parts: list[Tensor] = []
-        done = 0
-        while done < len(rows):
-            end = _slice_end(rows, done) if self._is_in_company() else len(rows)
-            parts.append(self._work(rows[done:end]))
-            done = end
-        return torch.cat(parts)
-
-    def _is_in_company(self) -> bool:
-        return time.monotonic() - self._asked_at < COMPANY_SECONDS
-
-    def _work(self, rows: Rows) -> Tensor:
-        """One pass of a list, when it is its turn."""
-        place = object()
         with self._changed:
-            self._lists.append(place)
-            try:
-                self._changed.wait_for(lambda: not self._is_computing and self._lists[0] is place)
-            finally:  # whoever is interrupted while waiting leaves the line
-                self._lists.remove(place)
-            self._is_computing = True
-        with self._computing():
-            return self.forward(rows, self._answer_waiting)
+            asked = self._enter(rows, self._lists)
+        return self._answer(asked, self._lists)
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Gives up the turn at the end, whatever happens."""
+    def _enter(self, rows: Rows, line: "deque[_Asked]") -> _Asked:
+        """Stand in a line, and see that somebody computes."""
+        line.append(asked := _Asked(rows))
+        if self._thread is None or not self._thread.is_alive():  # dead in a fork of the process that started it
+            self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+            self._thread.start()
+        self._changed.notify()
+        return asked
+
+    def _answer(self, asked: _Asked, line: "deque[_Asked]") -> Tensor:
         try:
-            yield
-        finally:
-            with self._changed:
-                self._is_computing = False
-                self._changed.notify_all()
+            return asked.answer.result()
+        finally:  # whoever is interrupted while waiting leaves the line
+            self._leave(asked, line)
 
-    def _answer_waiting(self) -> None:
-        """Answer one batch of what is waiting, the longest waiting first."""
+    def _leave(self, asked: _Asked, line: "deque[_Asked]") -> None:
         with self._changed:
-            together = self._taken()
-        if not together:
+            if asked in line:
+                line.remove(asked)
+
+    def _run(self) -> None:
+        """Compute as long as anybody waits, and a while longer."""
+        while not self._is_over.is_set():
+            with self._changed:
+                if not self._changed.wait_for(lambda: self._questions or self._lists, _IDLE_SECONDS):
+                    self._thread = None
+                    return
+            with self._computing:
+                self._answer_questions()
+                self._work_on_lists()
+
+    def _answer_questions(self) -> None:
+        """Compute one pass of the questions that wait."""
+        with self._changed:
+            together = _Pass(BATCH_TOKENS, self._pads).fill(self._questions)
+        self._compute(together, self._questions)
+
+    def _work_on_lists(self) -> None:
+        """Compute one pass of the lists that wait."""
+        with self._changed:
+            together = _Pass(self._room(), self._pads).fill(self._lists)
+        self._compute(together, self._lists, self._answer_questions)
+
+    def _room(self) -> int:
+        """Tokens of the next pass of lists."""
+        if time.monotonic() - self._asked_at < COMPANY_SECONDS:
+            return SLICE_TOKENS
+        # The first goes whole: it is a batch made to the measure of the device.
+        lengths = [len(row) for row in self._lists[0].rows] if self._lists else [0]
+        return max(BATCH_TOKENS, len(lengths) * max(lengths) if self._pads else sum(lengths))
+
+    def _compute(self, together: _Pass, line: "deque[_Asked]", between: Callable[[], None] | None = None) -> None:
+        """Run the model, unless nobody waits any longer, and hand out what comes of it."""
+        if not together.texts:
             return
+        threads = together.texts[0][0].threads
+        if torch.get_num_threads() != threads:  # a setting of each thread
+            torch.set_num_threads(threads)
+        rows = [row for _, texts in together.texts for row in texts]
         try:
-            vectors = iter(self.forward([row for question in together for row in question.rows]))
-            for question in together:
-                question.vectors = torch.stack([next(vectors) for _ in question.rows])
-        except BaseException as error:
-            for question in together:
-                question.error = error
-            if not isinstance(error, Exception):  # an interruption is also that of whoever happens to compute
-                raise
-        finally:
-            with self._changed:
-                self._changed.notify_all()
-
-    def _taken(self) -> list[_Question]:
-        together: list[_Question] = []
-        texts = longest = 0
-        while self._questions:
-            rows = self._questions[0].rows
-            texts, longest = texts + len(rows), max(longest, *map(len, rows))
-            if together and texts * longest > BATCH_TOKENS:
-                break
-            together.append(self._questions.popleft())
-        return together
+            vectors = self.forward(rows, between)
+        except BaseException as error:  # it belongs to those who asked; the thread goes on for the others
+            for asked, _ in together.texts:
+                asked.answer.set_exception(error)
+                self._leave(asked, line)
+            return
+        shares = torch.split(vectors, [len(texts) for _, texts in together.texts])
+        for (asked, _), share in zip(together.texts, shares, strict=True):
+            asked.add(share)
 
 
-def _slice_end(rows: Rows, start: int) -> int:
-    """Where a pass of few tokens ends that begins here; it has at least one text."""
-    end, tokens = start + 1, len(rows[start])
-    while end < len(rows) and tokens + len(rows[end]) <= SLICE_TOKENS:
-        tokens += len(rows[end])
-        end += 1
-    return end
+def _end(is_over: threading.Event, computing: threading.Lock) -> None:
+    """When the program ends, wait for the pass under way, and let no other begin."""
+    is_over.set()
+    computing.acquire()

@@ -40,7 +40,7 @@ class Products:
     @classmethod
     def of(cls, encoder: Embedder) -> "Products":
         """Those of a loaded model, joined where they are computed as one."""
-        forward = encoder._turns.forward
+        forward = encoder._forward
         dtype = torch.uint8 if encoder.dtype == INT8 else DTYPES[encoder.dtype]
         if isinstance(forward, UnpaddedDecoder):
             return cls(tuple(forward.products()), dtype)

@@ -96,7 +96,7 @@ def test_the_model_gets_the_golden_bytes(encoder, tiny_checkpoint, monkeypatch, 
     """Every byte is a token of the tiny tokenizer or part of one, so that none can be lost on the way."""
     fed = []
     forward = encoder._turns.forward
-    monkeypatch.setattr(encoder._turns, "forward", lambda rows: fed.extend(rows) or forward(rows))
+    monkeypatch.setattr(encoder._turns, "forward", lambda rows, between: fed.extend(rows) or forward(rows, between))
     literal = GOLDEN[task, side] + "蜜蜂 make honey".encode()
     encode = encoder.encode_queries if side == "query" else encoder.encode_documents
     encode(["蜜蜂 make honey"], task=task)

@@ -1,5 +1,7 @@
 """Threads share one forward pass: everybody gets their own vectors, in a fair order, whatever goes wrong."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -92,18 +94,98 @@ def test_a_list_lets_questions_through_before_it_ends():
     assert [len(rows) for rows in model.passes] == [100, 1]
 
 
-def test_lists_take_turns():
+def test_short_lists_that_wait_go_together_and_long_ones_take_turns():
     model = Model(gates=1)
     turns = Turns(model)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
         running = [start(pool, model, turns, 0, "work", [[0]])]
-        for number in (1, 2, 3):
-            running.append(pool.submit(turns.work, [[number]]))
+        sizes = [BATCH_TOKENS // 2] * 3 + [BATCH_TOKENS // 4]
+        for waiting, size in enumerate(sizes, start=1):
+            running.append(pool.submit(turns.work, [[waiting] * (size // 2)] * 2))
+            wait_until(lambda waiting=waiting: len(turns._lists) == waiting)
+        model.opened[0].set()
+        sums = [future.result(PATIENCE).flatten().tolist() for future in running]
+    assert sums == [[0]] + [[number * (size // 2)] * 2 for number, size in enumerate(sizes, start=1)]
+    assert [[row[0] for row in rows] for rows in model.passes] == [[0], [1, 1, 2, 2], [3, 3, 4, 4]]
+
+
+def test_a_list_that_does_not_fit_is_shared_out():
+    model = Model(gates=1)
+    turns = Turns(model)
+    with ThreadPoolExecutor(3) as pool:
+        running = [start(pool, model, turns, 0, "work", [[0]])]
+        for number in (1, 2):
+            running.append(pool.submit(turns.work, [[number] * (BATCH_TOKENS // 4)] * 3))
             wait_until(lambda waiting=number: len(turns._lists) == waiting)
         model.opened[0].set()
-        for future in running:
-            future.result(PATIENCE)
-    assert [rows[0][0] for rows in model.passes] == [0, 1, 2, 3]
+        assert running[2].result(PATIENCE).flatten().tolist() == [BATCH_TOKENS / 2] * 3
+    assert [[row[0] for row in rows] for rows in model.passes] == [[0], [1, 1, 1, 2], [2, 2]]
+
+
+def test_padding_counts_only_where_there_is_any():
+    rows = [[1] * (BATCH_TOKENS // 2), *[[1]] * 7]
+    for pads, passes in ((True, [1, 2, 6]), (False, [1, 8])):
+        model = Model(gates=1)
+        turns = Turns(model, pads=pads)
+        with ThreadPoolExecutor(9) as pool:
+            start(pool, model, turns, 0, "ask", [[1]])
+            for waiting, row in enumerate(rows, start=1):
+                pool.submit(turns.ask, [row])
+                wait_until(lambda waiting=waiting, turns=turns: len(turns._questions) == waiting)
+            model.opened[0].set()
+        assert [len(rows) for rows in model.passes] == passes
+
+
+def test_one_thread_computes_and_ends_when_nobody_asks(monkeypatch):
+    monkeypatch.setattr("embedder.turns._IDLE_SECONDS", 0.05)
+    computing = []
+
+    class Watched(Model):
+        def __call__(self, rows, between=None):
+            computing.append(threading.current_thread())
+            return super().__call__(rows, between)
+
+    turns = Turns(Watched())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(turns.ask, [[[number]] for number in range(20)]))
+        list(pool.map(turns.work, [[[number]] for number in range(20)]))
+    assert len(set(computing)) == 1
+    wait_until(lambda: not computing[0].is_alive())
+    assert int(turns.ask([[4]])) == 4
+
+
+def test_the_model_has_the_threads_of_whoever_asks():
+    class Counts(Model):
+        def __call__(self, rows, between=None):
+            return super().__call__(rows, between) * 0 + torch.get_num_threads()
+
+    turns = Turns(Counts())
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            assert int(turns.ask([[4]])) == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_end_of_the_program_waits_for_the_pass_and_not_for_the_list(tmp_path):
+    program = """
+import threading, time, torch
+from embedder.turns import Turns
+def forward(rows, between=None):
+    print("begun", flush=True)
+    time.sleep(0.3)
+    print("ended", flush=True)
+    return torch.zeros(len(rows), 1)
+turns = Turns(forward)
+for _ in range(9):
+    threading.Thread(target=turns.work, args=([[1] * 2000],), daemon=True).start()
+time.sleep(0.1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert done.stdout.split() == ["begun", "ended"]
+    assert not done.stderr
 
 
 def test_a_list_goes_in_small_passes_while_people_ask():
@@ -170,7 +252,7 @@ def test_what_goes_wrong_belongs_to_those_who_asked():
     assert int(turns.ask([[4]])) == 4
 
 
-def test_an_interruption_frees_the_turn():
+def test_an_interruption_is_passed_on_and_frees_the_turn():
     class Interrupted(Model):
         def __call__(self, rows, between=None):
             vectors = super().__call__(rows, between)
