@@ -182,6 +182,7 @@ _ROWS: tuple[tuple[str, Callable[[Facts], str]], ...] = (
     ("weights of the widths", _setting("loss.weights", unless=[])),
     ("contrastive weight", _setting("loss.contrastive_weight", unless=1)),
     ("distillation weight", _setting("loss.distill_weight", unless=0)),
+    ("weight of the teachers' vectors", _setting("loss.vector_weight", unless=0)),
     ("teachers", _teachers),
     (
         "averaged checkpoints",

@@ -118,6 +118,9 @@ class LossConfig(_Frozen):
     distill_candidates: Literal["group", "batch", "texts"] = "group"
     """Whether the softmax runs over a query's own positive and negatives or over the batch's; *unconfirmed*. ``texts``
     adds a second one over the batch's other queries, which is what classification and clustering compare."""
+    vector_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of 1 - cos between the teachers' vectors and a linear map of the student's (``heads.py``); not the
+    paper's, for short runs, where a batch's similarities say too little."""
     contrastive_weight: Annotated[float, Field(ge=0)] = 1.0
     """0 leaves the distillation term alone."""
     graded_scale: Annotated[float, Field(gt=0)] = 20.0
@@ -250,8 +253,10 @@ class StageConfig(_Frozen):
 
     @model_validator(mode="after")
     def _teachers_and_term(self) -> Self:
-        if bool(self.teachers) != bool(self.loss.distill_weight):
-            raise ValueError("teachers and loss.distill_weight belong together: set both or neither")
+        if bool(self.teachers) != bool(self.loss.distill_weight or self.loss.vector_weight):
+            raise ValueError(
+                "teachers belong to loss.distill_weight or loss.vector_weight: set teachers and a weight, or neither"
+            )
         if self.lora and self.runtime.strategy == "fsdp2":
             raise ValueError("LoRA needs runtime.strategy=ddp")
         if self.stored_bits and (self.lora or self.runtime.strategy == "fsdp2"):

@@ -23,10 +23,11 @@ from trainer.distributed import Processes
 from trainer.draws import derive
 from trainer.evaluation import deal, evaluate
 from trainer.formats import Example
-from trainer.objective import Objective
+from trainer.heads import Heads
+from trainer.objective import Layout, Objective
 from trainer.recorder import Recorder, StepFacts
 from trainer.runs import Run
-from trainer.step import add_gradient
+from trainer.step import Taught, add_gradient
 from trainer.student import Student
 from trainer.tasks import Task
 from trainer.teachers import Teachers
@@ -68,6 +69,9 @@ class Loop:
         self._collator = parts.student.collator()
         self._objective = Objective(parts.config.loss, parts.student.dims[0])
         self._checkpoints = parts.run.checkpoints()
+        self._heads: Heads | None = None
+        if parts.teachers and parts.config.loss.vector_weight:
+            self._heads = Heads(parts.processes, len(parts.teachers), parts.teachers.width)
         self._is_stopping = False
 
     def stop(self) -> None:
@@ -113,12 +117,9 @@ class Loop:
         parts, began = self._parts, time.perf_counter()
         seed = derive(parts.config.seed, "dropout", step, parts.processes.rank)
         torch.manual_seed(seed % 2**63)
-        layout = batch.layout
-        if parts.teachers and not layout.graded:
-            teachers, taught = parts.teachers.teach(examples, parts.config.loss.negatives_per_query)
-            layout = replace(layout, teachers=teachers, taught=taught)
+        layout, taught = self._taught(examples, batch.layout)
         layout = layout.to(parts.processes.device)
-        found = add_gradient(parts.student, self._objective, batch.ids, layout, parts.processes, parts.config)
+        found = add_gradient(parts.student, self._objective, batch.ids, layout, parts.processes, parts.config, taught)
         norm = parts.weights.step(learning_rate(step, parts.total_steps, parts.config.optimizer))
         return StepFacts(
             sources=batch.sources,
@@ -130,18 +131,34 @@ class Loop:
             seconds=time.perf_counter() - began,
         )
 
+    def _taught(self, examples: list[Example], layout: Layout) -> tuple[Layout, Taught | None]:
+        """What the teachers say of a batch: who stands how to whom, and where each text stands."""
+        teachers, config = self._parts.teachers, self._parts.config.loss
+        if teachers is None or layout.graded:
+            return layout, None
+        taught = Taught(self._heads, teachers.lessons(examples, layout)) if self._heads else None
+        if config.distill_weight:
+            numbers, vectors = teachers.teach(examples, config.negatives_per_query)
+            layout = replace(layout, teachers=numbers, taught=vectors)
+        return layout, taught
+
     def _resume(self) -> int:
         """Take up the last checkpoint; the number of steps already done."""
         saved = self._checkpoints.latest()
         if saved is None:
             self._recorder.resume(-1, 0)  # what a run measured that was killed before it saved anything
             return 0
-        self._parts.weights.restore(saved.tensors())
+        tensors = saved.tensors()
+        self._parts.weights.restore(tensors)
+        if self._heads:
+            self._heads.restore(tensors)
         self._recorder.resume(saved.step, int(saved.state["tokens"]))
         return saved.step
 
     def _save(self, done: int) -> None:
         tensors = self._parts.weights.tensors()  # every process takes part where weights are sharded
+        if self._heads:
+            tensors |= self._heads.tensors()
         if self._parts.processes.is_main:
             self._checkpoints.save(done, tensors, {"tokens": self._recorder.tokens})
         self._recorder.saved(done)

@@ -10,6 +10,7 @@ from trainer.collate import Chunk
 from trainer.config import RuntimeConfig, StageConfig
 from trainer.distributed import Processes, shared_gradient
 from trainer.gradcache import cached_backward
+from trainer.heads import Heads, Lesson
 from trainer.objective import Layout, Objective
 from trainer.student import Student
 
@@ -32,6 +33,14 @@ class BatchLosses:
     padded_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What teachers say of a batch's texts, and the maps to it."""
+
+    heads: Heads
+    lessons: Sequence[Lesson]
+
+
 def add_gradient(
     student: Student,
     objective: Objective,
@@ -39,6 +48,7 @@ def add_gradient(
     layout: Layout,
     processes: Processes,
     config: StageConfig,
+    taught: Taught | None = None,
 ) -> BatchLosses:
     """Add the gradient of the mean loss over all rows to the weights, as far as it flows through these texts.
 
@@ -49,6 +59,7 @@ def add_gradient(
         layout: Who plays which part in this process's b rows, on the processes' device.
         processes: All of the run; each calls this.
         config: Of the stage.
+        taught: The teachers' vectors, where they are targets too.
     """
     chunks = student.chunks(ids)
     if config.runtime.strategy == "fsdp2":  # every forward pass takes all processes
@@ -62,6 +73,10 @@ def add_gradient(
         gradient, losses, hardness = shared_gradient(
             objective, in_place, layout, processes, cross_device=config.loss.cross_device
         )
+        if taught is not None:
+            towards, missing = taught.heads.gradient(in_place, taught.lessons)
+            gradient = gradient + config.loss.vector_weight * towards
+            losses = losses + config.loss.vector_weight * missing * processes.world  # shown as a mean over all rows
         found.append((losses, hardness))
         return gradient[order]
 

@@ -20,13 +20,19 @@ from embedder.protocol import TextEncoder, Vectors
 from trainer.config import TeacherConfig
 from trainer.foreign import CallableTeacher, ForeignTeacher, NoTeacher
 from trainer.formats import Example
+from trainer.heads import Lesson
+from trainer.objective import Layout
 
 _CACHE_BYTES = 2**60
 """No bound: were vectors dropped, the teacher would encode them again every epoch."""
 
 
 class Teachers:
-    """Several teachers, each for the languages it knows."""
+    """Several teachers, each for the languages it knows.
+
+    Attributes:
+        width: E, of the widest teacher's vectors.
+    """
 
     def __init__(self, encoders: Sequence[TextEncoder], languages: Sequence[frozenset[str]]) -> None:
         """Take the teachers in the order they are asked.
@@ -37,7 +43,11 @@ class Teachers:
         """
         self._encoders = tuple(encoders)
         self._languages = tuple(languages)
-        self._width = max(encoder.dim for encoder in encoders)
+        self.width = max(encoder.dim for encoder in encoders)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._encoders)
 
     @classmethod
     def open(cls, configs: Sequence[TeacherConfig], cache: Path, device: str = "auto") -> "Teachers":
@@ -57,10 +67,11 @@ class Teachers:
 
     def teacher_of(self, languages: frozenset[str]) -> int:
         """Number of the first teacher that knows all of some languages; -1 if none does."""
-        for number, known in enumerate(self._languages):
-            if not known or (languages and languages <= known):
-                return number
-        return -1
+        return next((number for number in range(len(self)) if self._knows(number, languages)), -1)
+
+    def _knows(self, number: int, languages: frozenset[str]) -> bool:
+        known = self._languages[number]
+        return not known or bool(languages and languages <= known)
 
     def check(self, sources: Sequence[frozenset[str]]) -> None:
         """Refuse data nobody teaches.
@@ -83,39 +94,50 @@ class Teachers:
             ``(B, 2 + M, E)``; narrower teachers are filled up with zeros, which changes no product.
         """
         numbers = [self.teacher_of(example.source.languages) for example in examples]
-        taught = np.zeros((len(examples), 2 + negatives_per_query, self._width), dtype=np.float32)
-        groups: dict[tuple[int, str, str | None], list[int]] = {}
-        for row, (number, example) in enumerate(zip(numbers, examples, strict=True)):
-            groups.setdefault((number, example.source.task, example.source.instruction), []).append(row)
-        for (number, task, instruction), rows in groups.items():
-            if number >= 0:
-                _teach(self._encoders[number], task, instruction, [examples[row] for row in rows], rows, taught)
+        taught = np.zeros((len(examples), 2 + negatives_per_query, self.width), dtype=np.float32)
+        for number, encoder in enumerate(self._encoders):
+            rows = [row for row, of_row in enumerate(numbers) if of_row == number]
+            _teach(encoder, examples, rows, taught)
         return torch.tensor(numbers), torch.from_numpy(taught)
 
+    def lessons(self, examples: Sequence[Example], layout: Layout) -> list[Lesson]:
+        """What every teacher says of every text of a batch whose languages it knows.
 
-def _teach(
-    encoder: TextEncoder,
-    task: str,
-    instruction: str | None,
-    examples: Sequence[Example],
-    rows: Sequence[int],
-    out: Vectors,
-) -> None:
-    """Write one teacher's vectors of some rows into ``out``, shape (B, 2 + M, E)."""
-    queries = [example.query for example in examples]
-    if instruction == "":  # bare, or prompted in the rows: as documents are
-        out[rows, 0, : encoder.dim] = encoder.encode_documents(queries)
-        task = "Retrieval"
-    else:
-        out[rows, 0, : encoder.dim] = encoder.encode_queries(queries, task=task, instruction=instruction)
-    places, texts = [], []
-    for row, example in zip(rows, examples, strict=True):
-        for column, text in enumerate((example.positive, *example.negatives), start=1):
-            places.append((row, column))
-            texts.append(text)
-    vectors = encoder.encode_documents(texts, task=task)
-    at_rows, at_columns = np.array(places).T
-    out[at_rows, at_columns, : encoder.dim] = vectors
+        Args:
+            examples: B rows.
+            layout: Where their texts are.
+        """
+        hard = layout.negatives.shape[1]
+        places = torch.cat([layout.queries[:, None], layout.positives[:, None], layout.negatives], dim=1)  # (B, 2 + M)
+        found = []
+        for number, encoder in enumerate(self._encoders):
+            rows = [row for row, example in enumerate(examples) if self._knows(number, example.source.languages)]
+            taught = np.zeros((len(examples), 2 + hard, self.width), dtype=np.float32)
+            _teach(encoder, examples, rows, taught)
+            texts, vectors = places[rows].flatten(), torch.from_numpy(taught[rows]).flatten(0, 1)
+            found.append(Lesson(number, texts[texts >= 0], vectors[texts >= 0]))
+        return found
+
+
+def _teach(encoder: TextEncoder, examples: Sequence[Example], rows: Sequence[int], out: Vectors) -> None:
+    """Write one teacher's vectors of some of the rows into ``out``, shape (B, 2 + M, E)."""
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for row in rows:
+        groups.setdefault((examples[row].source.task, examples[row].source.instruction), []).append(row)
+    for (task, instruction), alike in groups.items():
+        queries = [examples[row].query for row in alike]
+        if instruction == "":  # bare, or prompted in the rows: as documents are
+            out[alike, 0, : encoder.dim] = encoder.encode_documents(queries)
+            task = "Retrieval"
+        else:
+            out[alike, 0, : encoder.dim] = encoder.encode_queries(queries, task=task, instruction=instruction)
+        places, texts = [], []
+        for row in alike:
+            for column, text in enumerate((examples[row].positive, *examples[row].negatives), start=1):
+                places.append((row, column))
+                texts.append(text)
+        at_rows, at_columns = np.array(places).T
+        out[at_rows, at_columns, : encoder.dim] = encoder.encode_documents(texts, task=task)
 
 
 def _open(config: TeacherConfig, device: str) -> TextEncoder:

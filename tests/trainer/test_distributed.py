@@ -12,6 +12,7 @@ from trainer.config import (
     OptimizerConfig,
     RuntimeConfig,
     StageConfig,
+    TeacherConfig,
 )
 
 _PLAIN = LossConfig(temperature=0.1, dims=(32, 16), weights=(1.0, 0.3))
@@ -65,6 +66,22 @@ def test_two_processes_end_with_the_weights_of_one(stage, tmp_path, loss):
     assert furthest(one, two) <= 1e-9
     start = weights_of(tmp_path / "one", 5)
     assert any(np.abs(value).max() > 0 for value in start.values())
+
+
+def test_two_processes_learn_the_teachers_vectors_as_one_does(stage, tiny_checkpoint, tmp_path):
+    """The teacher is one of float32, so its vectors differ in the last bits with the texts beside them."""
+    teachers = (TeacherConfig(model=str(tiny_checkpoint("qwen3"))),)
+
+    def taught(weight):
+        loss = _FULL.model_copy(update={"vector_weight": weight, "distill_weight": 1.0, "distill_candidates": "batch"})
+        return stage().model_copy(update={"loss": loss, "teachers": teachers})
+
+    train(taught(3.0), tmp_path / "one")
+    train(taught(3.0), tmp_path / "two", world=2)
+    train(taught(0.0), tmp_path / "without")
+    one, two, without = (weights_of(tmp_path / name, 5) for name in ("one", "two", "without"))
+    assert furthest(one, two) <= 1e-5
+    assert furthest(one, without) > 1e-3
 
 
 def test_sharded_weights_learn_what_replicated_ones_do(stage, tmp_path):

@@ -17,7 +17,15 @@ from trainer_process import start
 
 from embedder.checkpoint import save_checkpoint
 from trainer.checkpoints import DiskFull
-from trainer.config import BackboneConfig, DataConfig, LossConfig, OptimizerConfig, RuntimeConfig, StageConfig
+from trainer.config import (
+    BackboneConfig,
+    DataConfig,
+    LossConfig,
+    OptimizerConfig,
+    RuntimeConfig,
+    StageConfig,
+    TeacherConfig,
+)
 from trainer.loop import Loop, Stopped, learning_rate
 from trainer.metrics import read_metrics
 from trainer.stages import run_stage
@@ -124,6 +132,23 @@ def test_a_polite_kill_saves_and_the_run_goes_on_to_the_same_bits(stage, tmp_pat
     monkeypatch.setattr(Loop, "_step", plain)
     run_stage(stage(), folder)
     assert_same_bits(bits(folder), unbroken)
+
+
+def test_a_run_that_learns_the_teachers_vectors_goes_on_to_the_same_bits(stage, tiny_checkpoint, tmp_path, threads):
+    """The maps to the teachers' vectors are part of the state."""
+    teachers = (TeacherConfig(model=str(tiny_checkpoint("qwen3"))), TeacherConfig(model=str(tiny_checkpoint("qwen2"))))
+    loss = LossConfig(temperature=0.1, distill_weight=1.0, vector_weight=3.0)
+    config = stage(teachers=teachers, loss=loss, teacher_cache=str(tmp_path / "teachers.sqlite"))
+    run_stage(config, tmp_path / "whole")
+    process = start(config, tmp_path / "killed")
+    while last_step(tmp_path / "killed") < 7 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    run_stage(config, tmp_path / "killed")
+    whole = bits(tmp_path / "whole")
+    assert {"heads/0/energy", "heads/1/product", "heads/1/seen"} <= whole.keys()
+    assert_same_bits(bits(tmp_path / "killed"), whole)
 
 
 def test_a_gradient_that_is_not_a_number_stops_the_run_and_keeps_the_last_checkpoint(stage, tmp_path, monkeypatch):

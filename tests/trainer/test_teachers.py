@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_tokenizer
 
 from embedder import Embedder
 from embedder.cache import CachedEncoder, VectorCache
 from embedder.errors import AppError
 from embedder.prompts import instruction_for
+from embedder.tokenization import TextTokenizer
 from trainer import teachers as module
+from trainer.collate import Collator
 from trainer.config import TeacherConfig
 from trainer.formats import Example, SourceInfo
 from trainer.teachers import ForeignTeacher, NoTeacher, Teachers
@@ -112,6 +115,28 @@ def test_teachers_put_their_own_prompts_and_not_the_students(wide):
     _, taught = Teachers([wide], [frozenset()]).teach([example("bees", "bees")], 0)
     np.testing.assert_allclose(taught[0, 0], wide.encode_queries(["bees"])[0], atol=1e-5)
     assert float(taught[0, 0] @ taught[0, 1]) < 0.99  # the same text, prompted on one side
+
+
+def test_every_teacher_gives_a_lesson_on_the_texts_it_can_read(wide, narrow):
+    examples = [
+        example(TEXTS[0], "wings", ["stars"]),
+        example(TEXTS[1], "河", of=source("zh")),
+        example(TEXTS[2], "河", of=source("en", "zh")),
+    ]
+    limits = TextTokenizer(tiny_tokenizer(), 12), TextTokenizer(tiny_tokenizer(), 24)
+    layout = Collator(*limits, 1)(examples).layout
+    teachers = Teachers([wide, narrow], [frozenset({"en"}), frozenset()])
+    english, all_of_them = teachers.lessons(examples, layout)
+    assert (english.teacher, all_of_them.teacher) == (0, 1)
+    assert english.texts.tolist() == [0, 1, 2]
+    assert sorted(all_of_them.texts.tolist()) == [0, 1, 2, 3, 4, 4, 5]
+    torch.testing.assert_close(
+        english.vectors[1:], torch.from_numpy(wide.encode_documents(["wings", "stars"])), atol=1e-5, rtol=0
+    )
+    at = all_of_them.texts.tolist().index(4)
+    expected = torch.from_numpy(narrow.encode_documents(["河"]))[0]
+    torch.testing.assert_close(all_of_them.vectors[at, :16], expected, atol=1e-5, rtol=0)
+    assert not all_of_them.vectors[:, 16:].any()
 
 
 def test_a_text_is_encoded_once_and_never_again(wide, tmp_path):
