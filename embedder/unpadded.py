@@ -24,6 +24,9 @@ from embedder.int8 import Int8Linear
 _HIDDEN = -1e9
 """Added to a score to hide it; not minus infinity, or the row of a padded query would become not-a-number."""
 
+_STEPS = ((512, 64), (64, 16), (0, 4))
+"""Above so many tokens, the rows of a product are a multiple of the second number."""
+
 _GELU_SCALE = math.sqrt(2 / math.pi)
 
 
@@ -140,18 +143,19 @@ class UnpaddedDecoder:
         """Mean of the token states of each text, see :class:`~embedder.model.Forward`; stops before every layer."""
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         shape = _Shape.of(lengths)
-        ids = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
-        states: Tensor = self._backbone.embed_tokens(ids)  # (N, D)
+        ids = np.zeros(len(shape.places), dtype=np.int64)
+        ids[: shape.tokens] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        states: Tensor = self._backbone.embed_tokens(torch.from_numpy(ids))  # (N, D)
         rotations = {kind: self._rotation(kind, shape) for kind in {layer.rotary for layer in self._layers}}
         for layer in self._layers:
             if between:
                 between()
             states = _after_layer(states, layer, *rotations[layer.rotary], shape)
-        precise = self._norm(states).float()
+        precise = self._norm(states[: shape.tokens]).float()
         return torch.segment_reduce(precise, "mean", lengths=torch.from_numpy(lengths))
 
     def _rotation(self, kind: str, shape: "_Shape") -> tuple[Tensor, Tensor]:
-        """Cosines and sines ``(N, 1, d)`` of the positions of all tokens."""
+        """Cosines and sines ``(tokens, 1, d)`` of the positions of all tokens."""
         known = self._rotations.get(kind)
         if known is None or len(known[0]) < shape.longest:
             positions = torch.arange(max(512, shape.longest))[None]
@@ -168,41 +172,54 @@ class _Shape:
     """How the tokens of B texts stand one after the other.
 
     Attributes:
-        positions: ``(N,)`` place of every token in its text.
-        places: ``(N,)`` where it stands when the texts are laid side by side in ``(B, T)``; None where that changes
-            nothing, all texts being of one length.
+        texts: B.
+        longest: T.
+        tokens: Of all texts; the N rows have some more behind them, which mean nothing.
+        positions: ``(tokens,)`` place of every token in its text.
+        places: ``(N,)`` where it stands when the texts are laid side by side in ``(B, T)``.
         hidden: ``(B, 1, T)`` what is added to the scores of keys; None where all are there.
     """
 
     texts: int
     longest: int
+    tokens: int
     positions: Tensor
-    places: Tensor | None
+    places: Tensor
     hidden: Tensor | None
 
     @classmethod
     def of(cls, lengths: np.ndarray[Any, np.dtype[np.int64]]) -> Self:
-        texts, longest = len(lengths), int(lengths.max())
+        texts, longest, tokens = len(lengths), int(lengths.max()), int(lengths.sum())
+        are_alike = texts * longest == tokens
+        if not are_alike:
+            longest = _round_number(longest)
         columns = np.arange(longest)
         there = columns < lengths[:, None]  # (B, T)
         positions = torch.from_numpy(np.broadcast_to(columns, there.shape)[there])
-        if there.all():
-            return cls(texts, longest, positions, None, None)
-        hidden = torch.from_numpy(np.where(there, 0.0, _HIDDEN)[:, None])
-        return cls(texts, longest, positions, torch.from_numpy(np.flatnonzero(there)), hidden)
+        places = np.zeros(_round_number(tokens), dtype=np.int64)
+        places[:tokens] = np.flatnonzero(there)
+        hidden = None if are_alike else torch.from_numpy(np.where(there, 0.0, _HIDDEN)[:, None])
+        return cls(texts, longest, tokens, positions, torch.from_numpy(places), hidden)
 
     def side_by_side(self, states: Tensor) -> Tensor:
-        """``(N, ...)`` to ``(B, T, ...)``, zeros where there is no token."""
-        if self.places is None:
+        """``(tokens, ...)`` to ``(B, T, ...)``, zeros where there is no token."""
+        if self.hidden is None:
             return states.view(self.texts, self.longest, *states.shape[1:])
         laid = states.new_zeros(self.texts * self.longest, *states.shape[1:])
-        laid.index_copy_(0, self.places, states)
+        laid.index_copy_(0, self.places[: self.tokens], states)
         return laid.view(self.texts, self.longest, *states.shape[1:])
 
     def in_a_row(self, states: Tensor) -> Tensor:
         """``(B, T, ...)`` to ``(N, ...)``."""
         flat = states.flatten(0, 1)
-        return flat if self.places is None else flat.index_select(0, self.places)
+        is_in_a_row = self.hidden is None and len(self.places) == self.tokens
+        return flat if is_in_a_row else flat.index_select(0, self.places)
+
+
+def _round_number(tokens: int) -> int:
+    """The next of few numbers: a product of a new number of rows is first made ready, which takes time and memory."""
+    step = next(step for least, step in _STEPS if tokens > least)
+    return -(-tokens // step) * step
 
 
 def _after_layer(states: Tensor, layer: _Layer, cosines: Tensor, sines: Tensor, shape: _Shape) -> Tensor:
@@ -222,15 +239,16 @@ def _attend(joined: Tensor, layer: _Layer, cosines: Tensor, sines: Tensor, shape
     Args:
         joined: ``(N, (H + 2K) d)`` queries, keys and values.
         layer: Whose heads they are.
-        cosines: ``(N, 1, d)`` of the positions.
-        sines: ``(N, 1, d)``.
+        cosines: ``(tokens, 1, d)`` of the positions.
+        sines: ``(tokens, 1, d)``.
         shape: How the tokens stand.
 
     Returns:
         ``(N, H d)``.
     """
     heads, shared = layer.heads, layer.shared_heads
-    parts = joined.view(len(joined), heads + 2 * shared, -1)  # (N, H + 2K, d)
+    tokens = joined[: shape.tokens]
+    parts = tokens.view(len(tokens), heads + 2 * shared, -1)  # (tokens, H + 2K, d)
     queries, keys, values = parts.tensor_split((heads, heads + shared), dim=1)
     if layer.on_heads:
         queries, keys = layer.on_heads[0](queries), layer.on_heads[1](keys)
