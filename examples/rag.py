@@ -73,8 +73,12 @@ def main() -> None:
     from app.bootstrap import services
     from indexer.langchain import KaLMRetriever
 
+    try:
+        chat = init_chat_model(wanted.model)
+    except (ImportError, ValueError) as error:  # a package that is not there, or no such provider
+        parser.error(str(error))
     retriever = KaLMRetriever(search=services().search, corpus=wanted.corpus, k=wanted.sources, parents="neighbours")
-    given = answer(wanted.question, retriever, init_chat_model(wanted.model))
+    given = answer(wanted.question, retriever, chat)
     print(given.text, end="\n\n")
     for number, source in given.cited.items():
         print(f"[{number}] {source.metadata['title']} ({source.metadata['source']})")
