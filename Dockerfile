@@ -16,7 +16,7 @@ COPY trainer ./trainer
 COPY indexer ./indexer
 COPY app ./app
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/kalm/bin/python install -c constraints.txt '.[postgres]'
+    pip --python /opt/kalm/bin/python install -c constraints.txt '.[postgres,remote,oidc]'
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 kalm \
