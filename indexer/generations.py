@@ -37,6 +37,7 @@ class LiveGenerations:
         self._open: dict[str, OpenGeneration] = {}
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._is_closed = False
 
     @contextmanager
     def use(self, corpus: str) -> Iterator[OpenGeneration]:
@@ -55,8 +56,9 @@ class LiveGenerations:
                 self._close_if_idle(entry)
 
     def close(self) -> None:
-        """Close everything that no search is in, and the rest when its searches end."""
+        """Close everything that no search is in, and the rest, what is just being opened too, when its searches end."""
         with self._lock:
+            self._is_closed = True
             for entry in self._open.values():
                 entry.is_retired = True
                 self._close_if_idle(entry)
@@ -79,7 +81,10 @@ class LiveGenerations:
                 if entry is not None:
                     entry.is_retired = True
                     self._close_if_idle(entry)
-                self._open[corpus] = fresh
+                if self._is_closed:
+                    fresh.is_retired = True
+                else:
+                    self._open[corpus] = fresh
                 fresh.users += 1
                 return fresh
 

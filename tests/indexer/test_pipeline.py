@@ -182,6 +182,24 @@ def test_searches_follow_the_live_generation(bench, live_generations):
     live_generations.close()
 
 
+def test_a_generation_that_is_opened_while_all_are_closed_is_closed_after_its_search(
+    bench, live_generations, monkeypatch
+):
+    bench.write("bees.txt", "Bees make honey.")
+    bench.build()
+    opened = bench.engine.named(bench.engine.name).open
+
+    def ended_meanwhile(corpus, number):
+        store = opened(corpus, number)
+        live_generations.close()
+        return store
+
+    monkeypatch.setattr(type(bench.engine.named(bench.engine.name)), "open", staticmethod(ended_meanwhile))
+    with live_generations.use("books") as live:
+        assert live.store.count() == 1
+    assert [path.name for path in (bench.data / "indexes/books/readers").iterdir()] == ["reader.lock"]
+
+
 def test_progress_ends_at_the_whole(bench):
     for n in range(3):
         bench.write(f"{n}.txt", f"Text number {n}.")
