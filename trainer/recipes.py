@@ -197,7 +197,12 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
             "base": BackboneConfig(),
             "data": pretrain.data.model_copy(update={"root": places.data, "sources": taught_rows()}),
             "loss": pretrain.loss.model_copy(
-                update={"distill_weight": 1.0, "distill_candidates": "texts", "contrastive_weight": 0.3}
+                update={
+                    "distill_weight": 1.0,
+                    "distill_candidates": "texts",
+                    "vector_weight": 8.0,
+                    "contrastive_weight": 0.3,
+                }
             ),
             "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
             "stored_bits": 4,
