@@ -245,7 +245,7 @@ class StageConfig(_Frozen):
     """File of the teachers' vectors, shared by runs; empty keeps them in the run folder."""
     log_every: Positive = 10
     evaluate_every: Positive | None = None
-    """Steps between two evaluations; None evaluates at the end only."""
+    """Steps between two evaluations; None evaluates before the first step and after the last."""
     evaluation: str = ""
     """A folder of MTEB-shaped tasks; empty evaluates nothing."""
     evaluation_texts: Positive = 2000
