@@ -222,7 +222,8 @@ def resident_mib(pid: int) -> int:
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
 
 
-def _run(data: Path, *words: object) -> None:
+def run_kalm(data: Path, *words: object) -> None:
+    """A command on a data folder, to its end."""
     subprocess.run([sys.executable, "-m", "app.cli", *map(str, words)], env=_environment(data), check=True)
 
 
@@ -239,22 +240,23 @@ def _build(data: Path, name: str, passages: int) -> None:
             for number in range(passages):
                 text = " ".join(draw.choices(draw.choice([each for each in whole if each]), k=4))
                 file.write(json.dumps({"title": f"Passage {number}", "text": text}, ensure_ascii=False) + "\n")
-    _run(data, "corpus", "add", name, folder, *words)
-    _run(data, "index", "build", name)
+    run_kalm(data, "corpus", "add", name, folder, *words)
+    run_kalm(data, "index", "build", name)
 
 
 def _environment(data: Path) -> dict[str, str]:
+    """This process's, with no setting of ours but the data folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KALM_")}
     return clean | {"KALM_DATA_DIR": str(data)}
 
 
 @contextmanager
-def served(data: Path):
+def served(data: Path, **settings: str):
     """A server on a data folder: its address and its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "app.cli", "serve", "--port", str(port)]
-    with subprocess.Popen(words, env=_environment(data), stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(words, env=_environment(data) | settings, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(f"http://localhost:{port}/readyz", process)
             yield f"http://localhost:{port}", process.pid

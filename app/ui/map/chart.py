@@ -16,6 +16,9 @@ from app.ui.markup import plain
 MOST_DRAWN = 30_000
 _MOST_NAMED = 16
 _LONGEST_NAME = 24
+_ABOVE = 0.9
+"""Share of a cluster's points that lie below its name; the highest may be far from the others."""
+
 _LONGEST_TITLE = 90
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and with a darker yellow.
@@ -38,7 +41,7 @@ def drawn(count: int) -> NDArray[np.int64]:
 
 
 def figure(points: Points, labels: Labels, clusters: Sequence[ClusterInfo], looked_at: int, t: Translator) -> go.Figure:
-    """The map: one trace for each cluster, with its number and its first word above its middle.
+    """The map: one trace for each cluster, with its number and its first word above it.
 
     Args:
         points: All of them.
@@ -72,7 +75,7 @@ def figure(points: Points, labels: Labels, clusters: Sequence[ClusterInfo], look
     axis = {"visible": False, "showgrid": False, "zeroline": False}
     shown.update_layout(
         xaxis=axis | {"range": [-1.08, 1.08]},
-        yaxis=axis | {"range": [-1.08, 1.08]},
+        yaxis=axis | {"range": [-1.08, 1.16]},
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         height=560,
         showlegend=False,
@@ -88,17 +91,18 @@ def _name_islands(shown: go.Figure, places: Floats, labels: Labels, clusters: Se
         mine = labels == each.number
         if not mine.any():
             continue
-        x, y = np.median(places[mine], axis=0).tolist()
+        x, y = float(np.median(places[mine, 0])), float(np.quantile(places[mine, 1], _ABOVE))
         word = _short(each.name.split(" · ")[0], _LONGEST_NAME)
         shown.add_annotation(
             x=x,
             y=y,
             text=f"<b>{each.number + 1}</b> {plain(word)}",
             showarrow=False,
-            yshift=20,
-            bgcolor="rgba(128,128,128,0.18)",
+            yanchor="bottom",
+            yshift=7,
             borderpad=2,
-            font={"size": 12},
+            bgcolor="white",  # by the style sheet that of the page, as the colour of the words
+            font={"size": 13},
         )
 
 
