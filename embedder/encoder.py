@@ -33,7 +33,7 @@ _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 """On a CPU a larger batch is hardly faster (4096: 2 %), and questions wait longer for a layer of it to end."""
 
 _PADDED_PASS_TOKENS, _UNPADDED_PASS_TOKENS = 64, 256
-"""What one more pass costs, in tokens of padding: those are dear where they are computed, and cheap where not."""
+"""What one more pass costs, in tokens of padding: more where padding is not computed, and therefore cheap."""
 
 _QUESTION_TOKENS = 256
 """More than somebody types: what has more of them waits behind questions."""

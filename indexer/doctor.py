@@ -1,4 +1,4 @@
-"""Is an index what the catalog says it is? Both are read and held against each other, and nothing is changed."""
+"""Is an index what the catalog says it is? Both are read and compared, and nothing is changed."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -57,7 +57,7 @@ class Jobs:
         by: str,
         held: bool = False,
     ) -> Run:
-        """Write a plan down and reserve its generation; if the corpus has a run that is not over, that one it is.
+        """Write a plan down and reserve its generation; if the corpus has a run that is not over, return that one.
 
         Args:
             corpus: Its name.

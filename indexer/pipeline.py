@@ -126,7 +126,7 @@ class Builder:
         by: str,
         held: bool = False,
     ) -> Run:
-        """Write a plan down as a run; if the corpus has one that is not over, that one it is.
+        """Write a plan down as a run; if the corpus has one that is not over, return that one.
 
         Args:
             corpus: What to build.

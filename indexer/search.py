@@ -331,7 +331,7 @@ def _check(request: SearchRequest) -> None:
         )
     if not (parsed.text.strip() or request.text.strip() or request.like):
         if request.unlike:
-            raise SearchRefused("Only what results should be unlike is said; add a word, or what they should be like.")
+            raise SearchRefused("You only named what results should be unlike; add a word, or what they should be like.")
         raise SearchRefused(
             "The question has conditions only; add a word or a sentence to search for."
             if request.query.strip()
@@ -343,7 +343,7 @@ def _check(request: SearchRequest) -> None:
         raise SearchRefused("The balance of meaning and words is between 0 and 1.")
     chosen = (request.file_types, request.languages, request.folders, request.authors, *request.labels)
     if any(_SURROGATE.search(value) for values in chosen for value in values):
-        raise SearchRefused("A filter holds half a character, which nothing in a corpus has; write it anew.")
+        raise SearchRefused("A filter holds an invalid character; type it again.")
 
 
 def _both(chosen: frozenset[str], typed: frozenset[str]) -> frozenset[str] | None:

@@ -148,7 +148,7 @@ def _calm() -> Iterator[None]:
         yield
     except (DataError, UnicodeEncodeError) as error:
         raise CatalogError(
-            "A name or a text holds half a character, or something else that no database keeps; write it anew."
+            "A name or a text holds an invalid character, which no database keeps; type it again."
         ) from error
     except OperationalError as error:
         raise CatalogAway(

@@ -88,7 +88,7 @@ def add_gradient(
 def _held(chunks: Sequence[Chunk], processes: Processes, runtime: RuntimeConfig) -> int:
     """How many of the last chunks fit into the tokens whose activations may be kept, on every process.
 
-    None if they are too few to count: of a large batch the memory is the loss's.
+    None if so few would fit that they save no time: a large batch leaves the memory to the loss.
     """
     room, held = runtime.graph_tokens, 0
     for chunk in reversed(chunks):

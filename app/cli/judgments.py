@@ -10,7 +10,7 @@ from app.bootstrap import services
 from app.cli.output import console
 from app.services.access import OWNER
 
-commands = typer.Typer(help="Take out what people said of search results.", no_args_is_help=True)
+commands = typer.Typer(help="Export what people judged relevant or not.", no_args_is_help=True)
 
 
 class Form(StrEnum):

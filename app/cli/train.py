@@ -193,7 +193,7 @@ def all_(
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """All stages of a recipe. A setting before whose key stands a stage's name is for that stage alone.
+    """All stages of a recipe. Prefix a setting with a stage's name to change that stage only.
 
     Example: kalm train all --recipe tiny --out runs/tiny
 

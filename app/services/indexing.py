@@ -238,7 +238,7 @@ class IndexService:
         corpus = self._catalog.corpus(run.corpus)
         again = self._look_again(corpus, self._jobs.failures(number), corpus.live or run.generation)
         if again is None:
-            raise JobError(f"No file of run {number} is there that failed; there is nothing to retry.")
+            raise JobError(f"No failed file of run {number} is still there; there is nothing to retry.")
         return again
 
     def retry_failed(self, name: str) -> Run:
@@ -253,7 +253,7 @@ class IndexService:
         failed = {} if corpus.live is None else self._catalog.failed_files(name, corpus.live)
         again = self._look_again(corpus, failed, corpus.live or 0)
         if again is None:
-            raise JobError(f"No file of {name} is there that failed; there is nothing to retry.")
+            raise JobError(f"No failed file of {name} is still there; there is nothing to retry.")
         return again
 
     def _look_again(self, corpus: Corpus, failed: Collection[str], number: int) -> Run | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from store_cases import identifier
 
+from indexer.edge_points import request
 from indexer.edge_store import EdgeEngine
 from indexer.lexical import SparseVector
 from indexer.store import Point, Query, StoreError
@@ -70,15 +71,9 @@ def test_a_copy_stays_as_its_base_is(tmp_path, vectors):
     assert kept[0]["vectors"] == kept[1]["vectors"]
 
 
-def test_effort_is_the_width_of_the_search(tmp_path, vectors):
-    engine = EdgeEngine(tmp_path)
-    building = engine.create("books", 1, DIM, None)
-    building.upsert(points(vectors))
-    building.seal()
-    store = engine.open("books", 1)
+def test_effort_is_the_width_of_the_search(vectors):
     for effort in (None, 16, 512):
-        assert store.search(Query(HITS, dense=vectors[7], effort=effort))[0].id == identifier(7)
-    store.close()
+        assert request(Query(HITS, dense=vectors[7], effort=effort)).params.hnsw_ef == effort
 
 
 def test_an_unknown_quantization_is_refused(tmp_path):

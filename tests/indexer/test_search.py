@@ -47,6 +47,7 @@ def test_a_result_says_where_it_stands(books):
 def test_pages_are_cut_from_one_ranking(books):
     for mode in Mode:
         whole = [result.uri for result in ask(books, "bees honey", mode, page_size=50).results]
+        assert len(whole) > 4
         pages = [ask(books, "bees honey", mode, page=page, page_size=4) for page in range(1, 6)]
         assert [result.uri for page in pages for result in page.results] == whole
         assert [page.has_more for page in pages] == [4 * (n + 1) < len(whole) for n in range(5)]

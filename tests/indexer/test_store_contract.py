@@ -205,7 +205,7 @@ def test_an_engine_is_only_itself(engine):
         engine.named("another")
 
 
-def test_publishing_may_be_repeated_and_taken_back(engine):
+def test_publishing_twice_and_taking_back_twice_raise_nothing(engine):
     build(engine, [point(1)])
     for number in (1, 1, None, None):
         engine.publish("books", number)

@@ -232,9 +232,11 @@ def test_searches_neither_fail_nor_mix_while_versions_change(books, versions):
     books.write("new.txt", "Article new\n\nBees make honey, and this is a new article.")
     (books.root / "03.txt").unlink()
     rebuild(books)
-    stopped, wrong = threading.Event(), []
+    stopped, asked, wrong = threading.Event(), threading.Barrier(5), []
 
     def ask():
+        uris(books)
+        asked.wait(60)
         while not stopped.is_set():
             try:
                 found = uris(books)
@@ -247,6 +249,7 @@ def test_searches_neither_fail_nor_mix_while_versions_change(books, versions):
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
+    asked.wait(60)
     for _ in range(6):
         versions.swap("books", force=True)
         versions.rollback("books")

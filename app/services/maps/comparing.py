@@ -1,4 +1,4 @@
-"""Two maps of the same items held against each other."""
+"""Two maps of the same items compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -126,7 +126,7 @@ def test_files_are_uploaded_planned_and_built(open_admin, instant, made, carry_o
     assert url(page) == {"corpus": "notes"}
     page.button(key="build").click().run()
     assert url(page) == {"section": "jobs", "corpus": "notes"}
-    assert "Build 1 of notes is entered" in words(page)
+    assert "Build 1 of notes is queued for a worker" in words(page)
     assert "Builds wait, and no worker is running" in words(page)
     carry_out()
     page.run()
@@ -226,7 +226,7 @@ def test_a_file_that_failed_is_retried_from_its_build(open_admin, instant, shelf
     carry_out()
     page = open_admin(EDITOR, section="jobs")
     page.button(key=f"retry_{run.id}").click().run()
-    assert f"Build {run.id + 1} of shelf is entered" in words(page)
+    assert f"Build {run.id + 1} of shelf is queued for a worker" in words(page)
 
 
 def test_storage_is_measured_and_models_are_proven_on_request_and_shown_again(open_admin, instant, shelf, made):

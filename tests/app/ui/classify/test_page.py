@@ -106,7 +106,7 @@ def test_much_to_learn_from_becomes_long_work_that_the_address_finds_again(open_
     (task,) = tasks.known.values()
     assert (task.kind, task.parameters) == ("classify.train", {"work": url(page)["work"]})
     again = open_page(**page.query_params)
-    assert "goes on when you close the page" in words(again)
+    assert "goes on if you close the page" in words(again)
     service.train(OWNER, url(page)["work"])
     tasks.becomes(task.id, state=TaskState.DONE)
     again.run()
