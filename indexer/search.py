@@ -331,7 +331,7 @@ def _check(request: SearchRequest) -> None:
         )
     if not (parsed.text.strip() or request.text.strip() or request.like):
         if request.unlike:
-            raise SearchRefused("You only named what results should be unlike; add a word, or what they should be like.")
+            raise SearchRefused("You only named what results should be unlike; add a word or what they should be like.")
         raise SearchRefused(
             "The question has conditions only; add a word or a sentence to search for."
             if request.query.strip()
