@@ -5,7 +5,7 @@ import itertools
 import torch
 
 from trainer.config import LossConfig
-from trainer.objective import Layout
+from trainer.layout import Layout
 
 OPTIONS = {
     "alone": {"in_batch": False},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from embedder.tokenization import TextTokenizer, token_batches
 from trainer.formats import Example
-from trainer.objective import Layout
+from trainer.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

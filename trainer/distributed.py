@@ -18,7 +18,8 @@ from torch import distributed as dist
 
 from embedder.errors import AppError
 from trainer.gradcache import objective_gradient
-from trainer.objective import Layout, Objective
+from trainer.layout import Layout
+from trainer.objective import Objective
 
 Value = TypeVar("Value")
 

@@ -7,7 +7,9 @@ Generators", 2014), which turns neighbouring integers into unrelated ones.
 import hashlib
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Integers = NDArray[np.int64]
 
@@ -15,6 +17,7 @@ _BITS = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
+_SALT = 0x632BE59BD9B4E019
 _ROUNDS = 4
 """Fewest rounds of a Feistel network that cannot be told from a random permutation (Luby and Rackoff, 1988)."""
 
@@ -101,3 +104,37 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(_SECOND)
     return values ^ (values >> np.uint64(31))
+
+
+def uniforms(keys: Tensor, count: int, salt: int = 0) -> Tensor:
+    """Numbers in [0, 1) that depend on a key alone (SplitMix64).
+
+    Args:
+        keys: ``(B,)`` int64.
+        count: Numbers per key.
+        salt: Another salt gives other numbers.
+
+    Returns:
+        ``(B, count)`` float64.
+    """
+    steps = torch.arange(1, count + 1, device=keys.device, dtype=torch.int64)
+    # A finished hash between key and counter: keys that follow each other must not share their sequences.
+    state = _hashed(keys + _hashed(torch.tensor(salt + _SALT, device=keys.device)))[:, None] + steps * _signed(_GOLDEN)
+    return _shift_right(_hashed(state), 11).double() / 2**53
+
+
+def _hashed(state: Tensor) -> Tensor:
+    """SplitMix64's output function; 64-bit integers wrap around."""
+    state = (state ^ _shift_right(state, 30)) * _signed(_FIRST)
+    state = (state ^ _shift_right(state, 27)) * _signed(_SECOND)
+    return state ^ _shift_right(state, 31)
+
+
+def _shift_right(state: Tensor, bits: int) -> Tensor:
+    """As for unsigned integers: zeros come in, not the sign."""
+    return (state >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(value: int) -> int:
+    """The 64 bits as torch's integers read them."""
+    return value - (1 << 64) if value >> 63 else value

@@ -113,10 +113,6 @@ class LabelIndex:
         self._rows = np.argsort(self.codes, kind="stable").astype(np.int64)
         self._ends = np.cumsum(np.bincount(self.codes, minlength=len(self.names)))
 
-    def label_of(self, row: int) -> str:
-        """The label of a row."""
-        return self.names[int(self.codes[row])]
-
     @cached_property
     def firsts(self) -> list[int]:
         """The first row of each label."""

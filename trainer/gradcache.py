@@ -13,7 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trainer.objective import Layout, Objective, Space
+from trainer.layout import Layout
+from trainer.objective import Objective, Space
 
 Chunk = TypeVar("Chunk")
 

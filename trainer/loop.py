@@ -24,7 +24,8 @@ from trainer.draws import derive
 from trainer.evaluation import deal, evaluate
 from trainer.formats import Example
 from trainer.heads import Heads
-from trainer.objective import Layout, Objective
+from trainer.layout import Layout
+from trainer.objective import Objective
 from trainer.recorder import Recorder, StepFacts
 from trainer.runs import Run
 from trainer.step import Taught, add_gradient

@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from embedder.vectors import truncate_and_normalize
-
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer, the step of SplitMix64
-_FIRST_MIX = -4658895280553007687  # 0xBF58476D1CE4E5B9
-_SECOND_MIX = -7723592293110705685  # 0x94D049BB133111EB
-_SALT = 0x632BE59BD9B4E019
+from trainer.draws import uniforms
 
 
 def info_nce(positives: Tensor, negatives: Tensor, *, temperature: float, allowed: Tensor | None = None) -> Tensor:
@@ -175,32 +171,3 @@ def matryoshka(loss_at: Callable[[int], Tensor], dims: Sequence[int], weights: S
     for dim, weight in zip(dims[1:], weights[1:], strict=True):
         total = total + weight * loss_at(dim)
     return total
-
-
-def uniforms(keys: Tensor, count: int, salt: int = 0) -> Tensor:
-    """Numbers in [0, 1) that depend on a key alone (SplitMix64, Steele et al. 2014).
-
-    Args:
-        keys: ``(B,)`` int64.
-        count: Numbers per key.
-        salt: Another salt gives other numbers.
-
-    Returns:
-        ``(B, count)`` float64.
-    """
-    steps = torch.arange(1, count + 1, device=keys.device, dtype=torch.int64)
-    # A finished hash between key and counter: keys that follow each other must not share their sequences.
-    state = _mix(keys + _mix(torch.tensor(salt + _SALT, device=keys.device)))[:, None] + steps * _GOLDEN
-    return _shift_right(_mix(state), 11).double() / 2**53
-
-
-def _mix(state: Tensor) -> Tensor:
-    """The output function of SplitMix64; integers wrap around."""
-    state = (state ^ _shift_right(state, 30)) * _FIRST_MIX
-    state = (state ^ _shift_right(state, 27)) * _SECOND_MIX
-    return state ^ _shift_right(state, 31)
-
-
-def _shift_right(state: Tensor, bits: int) -> Tensor:
-    """As for unsigned integers: zeros come in, not the sign."""
-    return (state >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,20 +1,18 @@
 """The whole objective of a stage over a batch of vectors: which text is whose negative, and the terms put together.
 
-A batch's texts are encoded once each, however many rows they stand in; a :class:`Layout` says which vector plays
-which part. The losses of some rows need all the batch's vectors but only those rows' queries, so a batch of any size
-is worked off in blocks of rows, and each of several processes takes its own rows
-(``gradcache.py``, ``distributed.py``).
+The losses of some rows need all the batch's vectors but only those rows' queries, so a batch of any size is worked
+off in blocks of rows, and each of several processes takes its own rows (``gradcache.py``, ``distributed.py``).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from embedder.vectors import truncate_and_normalize
 from trainer.config import LossConfig
+from trainer.layout import Layout
 from trainer.losses import (
     cosent,
     distillation,
@@ -28,77 +26,6 @@ from trainer.losses import (
 
 _BLOCK_SIMILARITIES = 2**21
 """Similarities of one block: what bounds the memory of the loss, whatever the batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which of a batch's U texts plays which part in its B rows; all tensors are int64 unless said.
-
-    Attributes:
-        texts: ``(U,)`` key of each text, prompt left out: equal texts have equal keys.
-        queries: ``(B,)`` position of each row's query among the texts.
-        positives: ``(B,)`` of its positive.
-        negatives: ``(B, M)`` of its hard negatives, those there are first, then -1.
-        negative_labels: ``(B, M)`` key of each negative's class; 0 where unknown.
-        labels: ``(B,)`` key of the row's class; 0 without one.
-        known: ``(B, R)`` keys of texts that must not be negatives of the row: its query and all its positives.
-        rows: ``(B,)`` identity of each row, which its random draws depend on.
-        scores: ``(B,)`` float32, of graded pairs.
-        graded: Whether the rows are graded pairs; else queries and positives.
-        teachers: ``(B,)`` number of the row's teacher; -1 without one.
-        taught: ``(B, 2 + M, E)`` float32 vectors by that teacher: query, positive, negatives. E is 0 without teachers.
-    """
-
-    texts: Tensor
-    queries: Tensor
-    positives: Tensor
-    negatives: Tensor
-    negative_labels: Tensor
-    labels: Tensor
-    known: Tensor
-    rows: Tensor
-    scores: Tensor
-    graded: bool
-    teachers: Tensor
-    taught: Tensor
-
-    def __len__(self) -> int:
-        """B."""
-        return len(self.queries)
-
-    @property
-    def counts(self) -> Tensor:
-        """``(B,)`` hard negatives that are there."""
-        return (self.negatives >= 0).sum(dim=1)
-
-    def to(self, device: torch.device) -> Self:
-        """The same on a device."""
-        return self.with_tensors({name: value.to(device) for name, value in self.tensors().items()})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensor attributes by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-    @classmethod
-    def joined(cls, parts: Sequence["Layout"], texts_per_part: int) -> "Layout":
-        """The layouts of several processes as one, their texts standing one after the other.
-
-        Args:
-            parts: Layouts with the same M, R and E, and of equally many texts.
-            texts_per_part: That number.
-        """
-        shifted = [part._shifted(i * texts_per_part) for i, part in enumerate(parts)]
-        columns = [part.tensors() for part in shifted]
-        return shifted[0].with_tensors({name: torch.cat([part[name] for part in columns]) for name in columns[0]})
-
-    def with_tensors(self, tensors: Mapping[str, Any]) -> Self:
-        """The same with some tensors replaced, by name."""
-        return replace(self, **tensors)
-
-    def _shifted(self, by: int) -> "Layout":
-        negatives = torch.where(self.negatives >= 0, self.negatives + by, self.negatives)
-        return replace(self, queries=self.queries + by, positives=self.positives + by, negatives=negatives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +89,7 @@ class Objective:
         terms = {dim: self._contrastive(part, fixed) for dim, part in similarities.items()}
         total = matryoshka(lambda dim: terms[dim][0], self._dims, self._weights) * self._config.contrastive_weight
         if self._config.distill_weight:
-            taught = _Taught(layout, own, self._config, total.dtype)
+            taught = _TeacherTargets(layout, own, self._config, total.dtype)
             total = total + self._config.distill_weight * matryoshka(
                 lambda dim: taught.loss(similarities[dim]), self._dims, self._weights
             )
@@ -271,7 +198,7 @@ def _same(layout: Layout, own: Tensor, texts: Tensor, labels: Tensor) -> Tensor:
     return same
 
 
-class _Taught:
+class _TeacherTargets:
     """The teachers' similarities of b rows and the candidates they are about."""
 
     def __init__(self, layout: Layout, own: Tensor, config: LossConfig, dtype: torch.dtype) -> None:
@@ -279,6 +206,7 @@ class _Taught:
         self._own = own if config.distill_candidates == "group" else None
         self._layout = layout
         self._has_teacher = layout.teachers[own] >= 0
+        self._other_queries: tuple[Tensor, Tensor] | None = None
         taught = layout.taught.to(dtype)
         queries, candidates = taught[:, 0], taught[:, 1:]  # (B, E), (B, 1 + M, E)
         there = torch.cat([layout.positives[:, None] >= 0, layout.negatives >= 0], dim=1)  # (B, 1 + M)
@@ -291,7 +219,6 @@ class _Taught:
         self._teacher = queries[own] @ _positives_first(candidates).T
         negatives_there = there[:, 1:].flatten() & same_teacher.repeat_interleave(hard, dim=1)
         self._allowed = torch.cat([same_teacher, negatives_there], dim=1)
-        self._other_queries = None
         if config.distill_candidates == "texts":
             others = same_teacher & (own[:, None] != torch.arange(len(layout), device=own.device))
             self._has_others = others.any(dim=1)
@@ -306,7 +233,7 @@ class _Taught:
             columns = rows + self._own[:, None] * hard + torch.arange(hard, device=self._own.device)
             student = torch.cat([similarities.positives[:, None], student.gather(1, columns)], dim=1)
         losses = distillation(self._teacher, student, temperature=self._temperature, allowed=self._allowed)
-        if self._own is None and self._other_queries is not None:
+        if self._other_queries is not None:
             teacher, others = self._other_queries
             among = distillation(teacher, similarities.queries, temperature=self._temperature, allowed=others)
             losses = (losses + among.where(self._has_others, 0.0)) / 2

@@ -98,13 +98,13 @@ def make_soup(config: SoupConfig, members: Sequence[Path], out: Path, score: Sco
         BadSoup: If the members do not fit together, the weights do not fit them, or ``out`` holds something else.
     """
     if config.method != "greedy":
-        return cook(members, out, config.weights if config.method == "weighted" else None)
+        return average(members, out, config.weights if config.method == "weighted" else None)
     if score is None:
         raise BadSoup("A greedy soup chooses by a score; set an evaluation folder or use method=uniform.")
     return greedy(members, out, score)
 
 
-def cook(members: Sequence[Path], out: Path, weights: Sequence[float] | None = None) -> Path:
+def average(members: Sequence[Path], out: Path, weights: Sequence[float] | None = None) -> Path:
     """Average all members, equally or with weights.
 
     Args:

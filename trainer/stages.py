@@ -55,7 +55,7 @@ def run_recipe(recipe: Recipe, folder: Path, *, command: str = "") -> Path:
     for number, config in enumerate(recipe.stages, start=1):
         place = (folder / f"{number}-{config.name}").resolve()  # the next stage names it, wherever that is run from
         facts = [found for past in earlier if (found := past.facts())]
-        following = _following(config, earlier)
+        following = _with_inputs_from(config, earlier)
         if isinstance(following, SoupConfig):
             earlier.append(run_soup(following, place, earlier=facts, command=command))
         else:
@@ -120,7 +120,7 @@ def run_soup(config: SoupConfig, folder: Path, *, earlier: Sequence[Facts] = (),
     processes = Processes("cpu")
     run = _shared_run(config, folder, processes)
     if processes.is_main and not is_finished(run):
-        _cook(run, config, earlier, command)
+        _average_members(run, config, earlier, command)
     processes.wait()
     return run
 
@@ -139,7 +139,7 @@ def _shared_run(config: StageConfig | SoupConfig, folder: Path, processes: Proce
     return Run.create(folder, config)
 
 
-def _cook(run: Run, config: SoupConfig, earlier: Sequence[Facts], command: str) -> None:
+def _average_members(run: Run, config: SoupConfig, earlier: Sequence[Facts], command: str) -> None:
     with run.lock():
         manifest = run.begin(command=command)
         tasks = load_tasks(Path(config.evaluation), config.evaluation_texts) if config.evaluation else []
@@ -154,7 +154,7 @@ def _cook(run: Run, config: SoupConfig, earlier: Sequence[Facts], command: str) 
         write_report(run, earlier)
 
 
-def _following(config: StageConfig | SoupConfig, earlier: Sequence[Run]) -> StageConfig | SoupConfig:
+def _with_inputs_from(config: StageConfig | SoupConfig, earlier: Sequence[Run]) -> StageConfig | SoupConfig:
     """A stage with what it takes from those before it filled in."""
     if isinstance(config, SoupConfig):
         if config.members or not earlier:

@@ -11,7 +11,8 @@ from trainer.config import RuntimeConfig, StageConfig
 from trainer.distributed import Processes, shared_gradient
 from trainer.gradcache import cached_backward
 from trainer.heads import Heads, Lesson
-from trainer.objective import Layout, Objective
+from trainer.layout import Layout
+from trainer.objective import Objective
 from trainer.student import Student
 
 _WORTHWHILE = 1 / 8

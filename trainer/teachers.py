@@ -21,7 +21,7 @@ from trainer.config import TeacherConfig
 from trainer.foreign import CallableTeacher, ForeignTeacher, NoTeacher
 from trainer.formats import Example
 from trainer.heads import Lesson
-from trainer.objective import Layout
+from trainer.layout import Layout
 
 _CACHE_BYTES = 2**60
 """No bound: were vectors dropped, the teacher would encode them again every epoch."""

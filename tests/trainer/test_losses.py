@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from trainer.draws import uniforms
 from trainer.losses import (
     cosent,
     distillation,
@@ -15,7 +16,6 @@ from trainer.losses import (
     matryoshka,
     mix_list,
     mix_pairs,
-    uniforms,
 )
 
 

@@ -9,8 +9,9 @@ from torch.testing import assert_close
 from trainer_cases import SWITCHES, random_case, switch_config
 
 from trainer.config import LossConfig
+from trainer.layout import Layout
 from trainer.losses import cosent, distillation, focal_weight, info_nce, mix_list, mix_pairs
-from trainer.objective import Layout, Objective
+from trainer.objective import Objective
 
 
 def unit(vectors):

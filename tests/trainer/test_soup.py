@@ -14,7 +14,7 @@ from embedder import AppError, Embedder
 from embedder.checkpoint import fingerprint, load_backbone, read_checkpoint, save_checkpoint
 from trainer import soup
 from trainer.config import SoupConfig
-from trainer.soup import cook, greedy, make_soup
+from trainer.soup import average, greedy, make_soup
 
 
 @pytest.fixture(autouse=True)
@@ -59,20 +59,20 @@ def reference(members, weights, dtype):
 @pytest.mark.parametrize("weights", [None, (2, 1, 1)])
 def test_a_soup_is_the_average_rounded_once(tmp_path, dtype, weights):
     members = [checkpoint(tmp_path / str(seed), seed, dtype=dtype) for seed in (1, 2, 3)]
-    cook(members, tmp_path / "soup", weights)
+    average(members, tmp_path / "soup", weights)
     expected = reference(members, weights or (1, 1, 1), dtype)
-    cooked = weights_of(tmp_path / "soup")
-    assert cooked.keys() == expected.keys()
+    soup_weights = weights_of(tmp_path / "soup")
+    assert soup_weights.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert cooked[name].dtype == dtype
+        assert soup_weights[name].dtype == dtype
         if dtype == torch.float64:
-            assert (cooked[name] - tensor).abs().max() <= 1e-12
+            assert (soup_weights[name] - tensor).abs().max() <= 1e-12
         else:
-            assert torch.equal(cooked[name], tensor), name
+            assert torch.equal(soup_weights[name], tensor), name
 
 
 def test_a_soup_of_one_is_that_one(members, tmp_path):
-    cook(members[:1], tmp_path / "soup")
+    average(members[:1], tmp_path / "soup")
     for file in ("model.safetensors", "tokenizer.json", "1_Pooling/config.json", "modules.json"):
         assert (tmp_path / "soup" / file).read_bytes() == (members[0] / file).read_bytes()
 
@@ -82,7 +82,7 @@ def test_a_soup_opens_and_gives_the_vectors_of_the_average(members, tmp_path):
 
     (members[0] / "README.md").write_text("The card of one member")
     (members[0] / "optimizer.bin").write_bytes(b"state")
-    out = cook(members, tmp_path / "soup")
+    out = average(members, tmp_path / "soup")
     model = load_backbone(read_checkpoint(members[0]), torch.float32)
     model.load_state_dict(reference(members, (1, 1, 1), torch.float32))
     by_hand = tmp_path / "by-hand"
@@ -97,7 +97,7 @@ def test_a_soup_opens_and_gives_the_vectors_of_the_average(members, tmp_path):
 
 
 def test_the_lineage_names_the_members(members, tmp_path):
-    out = cook(members, tmp_path / "soup", (1, 0, 3))
+    out = average(members, tmp_path / "soup", (1, 0, 3))
     lineage = json.loads((out / "soup.json").read_text())
     assert lineage["method"] == "weighted"
     assert [member["name"] for member in lineage["members"]] == ["run-1/model", "run-2/model", "run-3/model"]
@@ -120,15 +120,15 @@ def shard(folder):
 
 
 def test_members_in_shards_are_averaged_with_members_in_one_file(members, tmp_path):
-    whole = weights_of(cook(members, tmp_path / "whole"))
+    whole = weights_of(average(members, tmp_path / "whole"))
     for member in (members[0], members[2]):
         shard(member)
-    out = cook(members, tmp_path / "soup")
+    out = average(members, tmp_path / "soup")
     assert len(list(out.glob("*.safetensors"))) == 3
     backbone = load_backbone(read_checkpoint(out), torch.float32)
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, whole[name])
-    reverse = weights_of(cook(members[::-1][1:2] + [members[0]], tmp_path / "one-file"))
+    reverse = weights_of(average(members[::-1][1:2] + [members[0]], tmp_path / "one-file"))
     assert reverse.keys() == whole.keys()
 
 
@@ -152,10 +152,10 @@ class LiveBytes(TorchDispatchMode):
 
 
 def test_no_tensor_is_ever_whole_in_memory(members, tmp_path, monkeypatch):
-    expected = weights_of(cook(members, tmp_path / "expected"))
+    expected = weights_of(average(members, tmp_path / "expected"))
     monkeypatch.setattr(soup, "_BLOCK", 256)
     with LiveBytes() as memory:
-        out = cook(members, tmp_path / "soup")
+        out = average(members, tmp_path / "soup")
     table = expected["embed_tokens.weight"]
     assert 0 < memory.most < 10 * 256 * 8 < table.nbytes
     for name, tensor in weights_of(out).items():
@@ -166,13 +166,13 @@ def test_whole_numbers_must_be_equal_and_scalars_are_averaged(members, tmp_path)
     for number, member in enumerate(members):
         extra = {"scale": torch.tensor(float(number)), "steps": torch.tensor([7, 7]), "none": torch.zeros(0, 3)}
         save_file(weights_of(member) | extra, member / "model.safetensors", metadata={"format": "pt"})
-    cooked = weights_of(cook(members, tmp_path / "soup"))
-    assert cooked["scale"] == 1.0
-    assert cooked["steps"].tolist() == [7, 7]
-    assert cooked["none"].shape == (0, 3)
+    soup_weights = weights_of(average(members, tmp_path / "soup"))
+    assert soup_weights["scale"] == 1.0
+    assert soup_weights["steps"].tolist() == [7, 7]
+    assert soup_weights["none"].shape == (0, 3)
     save_file(weights_of(members[2]) | {"steps": torch.tensor([7, 8])}, members[2] / "model.safetensors")
     with pytest.raises(AppError, match="steps holds whole numbers"):
-        cook(members, tmp_path / "another")
+        average(members, tmp_path / "another")
     assert not (tmp_path / "another").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -244,22 +244,22 @@ def test_a_config_chooses_the_method(members, tmp_path):
 
 
 def test_an_earlier_soup_is_replaced_and_nothing_else(members, tmp_path):
-    out = cook(members, tmp_path / "soup")
-    cook(members[:2], out)
+    out = average(members, tmp_path / "soup")
+    average(members[:2], out)
     assert len(json.loads((out / "soup.json").read_text())["members"]) == 2
     (tmp_path / "empty").mkdir()
-    cook(members, tmp_path / "empty")
+    average(members, tmp_path / "empty")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("precious")
     with pytest.raises(AppError, match="not a soup"):
-        cook(members, tmp_path / "other")
+        average(members, tmp_path / "other")
     assert (tmp_path / "other" / "thesis.txt").read_text() == "precious"
     with pytest.raises(AppError, match="is a member of the soup"):
-        cook([out, members[0]], out)
+        average([out, members[0]], out)
 
 
 def test_a_failure_leaves_the_earlier_soup(members, tmp_path, monkeypatch):
-    out = cook(members, tmp_path / "soup")
+    out = average(members, tmp_path / "soup")
     before = fingerprint(read_checkpoint(out))
 
     def fail(*_):
@@ -267,7 +267,7 @@ def test_a_failure_leaves_the_earlier_soup(members, tmp_path, monkeypatch):
 
     monkeypatch.setattr(soup, "write_json", fail)
     with pytest.raises(OSError, match="full"):
-        cook(members[:2], out)
+        average(members[:2], out)
     assert fingerprint(read_checkpoint(out)) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run-1", "run-2", "run-3", "soup"]
 
@@ -302,7 +302,7 @@ def change_json(file, **changes):
 def test_members_that_do_not_fit_are_refused(members, tmp_path, spoil, words):
     spoil(members[1])
     with pytest.raises(AppError, match=words) as caught:
-        cook(members, tmp_path / "soup")
+        average(members, tmp_path / "soup")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "soup").exists()
 
@@ -312,18 +312,18 @@ def test_members_that_do_not_fit_are_refused(members, tmp_path, spoil, words):
 )
 def test_weights_that_are_none_are_refused(members, tmp_path, weights, words):
     with pytest.raises(AppError, match=words):
-        cook(members, tmp_path / "soup", weights)
+        average(members, tmp_path / "soup", weights)
 
 
 def test_a_soup_needs_members_and_each_once(members, tmp_path):
     with pytest.raises(AppError, match="needs members"):
-        cook([], tmp_path / "soup")
+        average([], tmp_path / "soup")
     with pytest.raises(AppError, match="named twice"):
-        cook([members[0], members[0]], tmp_path / "soup")
+        average([members[0], members[0]], tmp_path / "soup")
 
 
 def test_a_listed_shard_that_is_missing_is_refused(members, tmp_path):
     shard(members[0])
     (members[0] / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(AppError, match="model-00002-of-00003.safetensors among its weights"):
-        cook(members, tmp_path / "soup")
+        average(members, tmp_path / "soup")
