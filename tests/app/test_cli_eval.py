@@ -73,6 +73,31 @@ def test_a_task_that_cannot_be_loaded_does_not_hold_up_the_others(module_cli, ta
     )
 
 
+def test_a_task_that_cannot_be_scored_does_not_hold_up_the_others(module_cli, tasks, monkeypatch, caplog):
+    import mteb
+
+    evaluate = mteb.evaluate
+
+    def broken(model, task, **rest):
+        if task.metadata.name == "TinySTS":
+            raise ValueError("Found array\nwith 0 samples.")
+        return evaluate(model, task, **rest)
+
+    monkeypatch.setattr(mteb, "evaluate", broken)
+    asked = ["eval", "--tasks", "tasks", "--only", "TinySTS,TinyPairs", "--out", "unscored"]
+    done = module_cli(*asked)
+    assert done.code == 1
+    assert "| TinyPairs | PairClassification |" in done.out
+    assert "TinySTS" not in done.out
+    assert done.err.endswith(
+        "kalm: There is no score of TinySTS (TinySTS: it could not be scored: Found array); the same command tries "
+        "again.\n"
+    )
+    assert "TinySTS could not be scored.\nTraceback" in caplog.text
+    monkeypatch.undo()
+    assert module_cli(*asked).code == 0
+
+
 def test_the_whole_search_is_scored(module_cli, tasks):
     done = module_cli("eval", "--tasks", "tasks", "--system", "hybrid", "--out", "system")
     assert done.code == 0, done.err
