@@ -2,22 +2,17 @@
 
 from __future__ import annotations  # naming a score loads no mteb
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from app.cli.extras import require
 from app.cli.output import console, errors
 from app.settings import load_settings
-from embedder.errors import AppError
 
 if TYPE_CHECKING:
     from app.evaluation.run import Scored
-
-
-class NotInstalled(AppError):
-    """The package of the extra ``eval`` that is not there."""
 
 
 def evaluate(
@@ -45,8 +40,7 @@ def evaluate(
 
     Example: kalm eval --tasks @mteb-en-v1 --model kalm-v2 --out evaluation
     """
-    if find_spec("mteb") is None:
-        raise NotInstalled("Evaluation needs mteb; run pip install 'kalm-retrieval[eval]'.")
+    require("Evaluation", ["mteb"], "eval")
     from app.evaluation import session
     from app.evaluation.errors import TasksFailed
 

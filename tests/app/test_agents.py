@@ -7,8 +7,6 @@ import sys
 import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
-from app.cli.mcp import NotInstalled
-
 
 @pytest.fixture(scope="module")
 def library(module_cli, write):
@@ -56,10 +54,3 @@ async def test_an_agent_lists_searches_and_fetches(library):
     assert "蜜蜂酿造蜂蜜过冬" in fetched["text"]
     assert "take an id from the results of search" in gone
     assert "The question is empty" in empty
-
-
-def test_without_the_sdk_there_is_one_sentence(cli, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mcp.server", None)
-    monkeypatch.delitem(sys.modules, "app.agents", raising=False)
-    assert "install kalm-retrieval[mcp]" in cli("mcp").refusal
-    assert issubclass(NotInstalled, Exception)
