@@ -35,6 +35,9 @@ def evaluate(
         typer.Option(help="Score the whole search, index and all, on tasks of retrieval."),
     ] = None,
     show_prompts: Annotated[bool, typer.Option("--show-prompts", help="Print what precedes texts, and end.")] = False,
+    show_published: Annotated[
+        bool, typer.Option("--show-published", help="Print what KaLM scored on each task, and end.")
+    ] = False,
 ) -> None:
     """Score a model on tasks of mteb, folders of tables or a whole benchmark; a Markdown table.
 
@@ -55,6 +58,9 @@ def evaluate(
     )
     if show_prompts:
         console.print(session.prompt_lines(wanted), soft_wrap=True)
+        return
+    if show_published:
+        console.print(session.published_scores(wanted), end="", soft_wrap=True)
         return
     report = session.evaluate(wanted, out, say=lambda lines: errors.print(lines, soft_wrap=True), on_task=_say_score)
     console.print(report.table, end="", soft_wrap=True)

@@ -1,9 +1,12 @@
 """``kalm eval``: what it says before, while and after it runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from task_cases import write_tasks
+
+GUIDE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,20 @@ def test_prompts_are_shown_without_weights(module_cli):
     assert r"T2Retrieval (Retrieval)" + "\n" + r'  queries     "Instruct: Given a query, retrieve documents' in done.out
     theirs = module_cli("eval", "--tasks", "STS12", "--model", "kalm-v2.5", "--show-prompts", "--prompts", "mteb")
     assert r'"Instruct: Retrieve semantically similar text. \n Query: "' in theirs.out
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("mteb-en-v1", "34 of 56"), ("mteb-en-v2", "14 of 41"), ("mteb-zh-v1", "19 of 31")]
+)
+def test_published_scores_are_shown_without_a_run(module_cli, name, known):
+    done = module_cli("eval", "--tasks", f"@{name}", "--show-published")
+    assert (done.code, done.err) == (0, "")
+    *table, _, lacking = done.out.splitlines()
+    assert table[0] == "| task | type | KaLM V1.5 | KaLM V2 | KaLM V2.5 |"
+    assert len(table) == 2 + int(known.split()[0])
+    assert lacking.startswith(f"Single scores are published of {known} tasks, not of ")
+    assert ("| STSB | STS | 77.81 | 79.10 | 82.38 |" in table) == (name == "mteb-zh-v1")
+    assert f"{known} tasks" in GUIDE.read_text(encoding="utf-8")
 
 
 def test_a_benchmark_without_the_hub_is_a_sentence(module_cli):
