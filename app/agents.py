@@ -20,6 +20,10 @@ from indexer.records import IndexedDocument
 from indexer.search import Mode, SearchRequest, SearchResult
 
 MAX_RESULTS = 50
+FETCHED_CHARACTERS = 20_000
+"""What a fetch returns unless it is told: a long article, and well within what agents take from a tool at once."""
+
+MAX_CHARACTERS = 200_000
 _READS_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
 
@@ -55,23 +59,21 @@ def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer(
         "kalm",
         title="KaLM Search",
-        instructions="Semantic and keyword search over document collections in English and Chinese. Ask search for "
-        "passages in natural language, then fetch a document by the id of a result to read it whole.",
+        instructions="Semantic and keyword search over corpora of documents in English and Chinese. Ask search for "
+        "passages in natural language, then fetch a document by the id of a result to read more of it.",
     )
 
-    @server.tool(title="List collections", annotations=_READS_ONLY)
+    @server.tool(title="List corpora", annotations=_READS_ONLY)
     def corpora() -> dict[str, Any]:
-        """The collections of documents that can be searched, with their sizes."""
-        return {
-            "corpora": [
-                {"name": one.name, "documents": one.documents, "passages": one.chunks} for one in library.corpora()
-            ]
-        }
+        """The corpora of documents that can be searched, with their sizes."""
+        with _told():
+            known = library.corpora()
+        return {"corpora": [{"name": one.name, "documents": one.documents, "passages": one.chunks} for one in known]}
 
     @server.tool(title="Search", annotations=_READS_ONLY)
     def search(
         query: Annotated[str, Field(description='A question in English or Chinese; "exact words" in quotes.')],
-        corpus: Annotated[str, Field(description="The collection; empty for the only one, or the first.")] = "",
+        corpus: Annotated[str, Field(description="The corpus; empty for the only one, or the first.")] = "",
         limit: Annotated[int, Field(ge=1, le=MAX_RESULTS, description="How many results.")] = 10,
     ) -> dict[str, Any]:
         """Find the passages that answer a question, best first, one a document."""
@@ -81,26 +83,20 @@ def create_server(library: Library, page_url: str = "") -> MCPServer[Any]:
         return {"results": [_result(name, one, page_url) for one in page.results]}
 
     @server.tool(title="Fetch a document", annotations=_READS_ONLY)
-    def fetch(id: Annotated[str, Field(description="The id of a result of search.")]) -> dict[str, Any]:
-        """The whole text of a document, with where it is from."""
+    def fetch(
+        id: Annotated[str, Field(description="The id of a result of search.")],
+        start: Annotated[int, Field(ge=0, description="The character to begin at.")] = 0,
+        length: Annotated[int, Field(ge=1, le=MAX_CHARACTERS, description="How many characters.")] = FETCHED_CHARACTERS,
+    ) -> dict[str, Any]:
+        """The text of a document, with where it is from; of a long one a part, with how to get the rest."""
         corpus, _, document_id = id.rpartition("/")
         with _told():
             found = library.document(corpus, document_id) if corpus else None
         if found is None:
             raise ToolError(f"There is no document {id!r}, or no longer; take an id from the results of search.")
-        document = found.document
-        return {
-            "id": id,
-            "title": document.title,
-            "text": document.text,
-            "url": _address(page_url, corpus, found.id, document.uri),
-            "metadata": {
-                "source": document.uri,
-                "type": document.file_type,
-                "language": document.language,
-                **document.metadata,
-            },
-        }
+        if start >= max(len(found.document.text), 1):
+            raise ToolError(f"The document has {len(found.document.text):,} characters; take a start below that.")
+        return _part(corpus, found, range(start, start + length), page_url)
 
     return server
 
@@ -117,7 +113,7 @@ def _told() -> Iterator[None]:
 def _first(library: Library) -> str:
     for corpus in library.corpora():
         return corpus.name
-    raise ToolError("There is no collection to search yet; kalm index build makes one.")
+    raise ToolError("There is no corpus to search yet; kalm index build makes one.")
 
 
 def _result(corpus: str, result: SearchResult, page_url: str) -> Mapping[str, Any]:
@@ -135,8 +131,28 @@ def _result(corpus: str, result: SearchResult, page_url: str) -> Mapping[str, An
     }
 
 
+def _part(corpus: str, found: IndexedDocument, wanted: range, page_url: str) -> dict[str, Any]:
+    """A document with the characters wanted of its text; where it goes on, that and how to get the rest."""
+    document, end = found.document, wanted.stop
+    rest = {"next_start": end, "more": f"The text goes on; fetch it again with start {end} for what follows."}
+    return {
+        "id": f"{corpus}/{found.id}",
+        "title": document.title,
+        "text": document.text[wanted.start : end],
+        "url": _address(page_url, corpus, found.id, document.uri),
+        "metadata": {
+            "source": document.uri,
+            "type": document.file_type,
+            "language": document.language,
+            **document.metadata,
+            "characters": len(document.text),
+            **(rest if end < len(document.text) else {}),
+        },
+    }
+
+
 def _address(page_url: str, corpus: str, document_id: str, uri: str, passage: str = "") -> str:
-    """Where a person can open it; the file's place in its collection where there are no pages to open it on."""
+    """Where a person can open it; the file's place in its corpus where there are no pages to open it on."""
     if not page_url:
         return f"{corpus}/{uri}"
     asked = {"corpus": corpus, "doc": document_id} | ({"passage": passage} if passage else {})

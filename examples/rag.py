@@ -8,14 +8,18 @@ python examples/rag.py "蜜蜂怎样酿蜜？" --model ollama:qwen3
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langchain_core.documents import Document
-from langchain_core.language_models import BaseChatModel
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
+try:
+    from langchain_core.documents import Document
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_core.retrievers import BaseRetriever
+except ImportError as error:
+    sys.exit(f"rag.py: {error.name or error} is not installed; run pip install langchain and the provider's package")
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -28,7 +32,8 @@ PROMPT = ChatPromptTemplate.from_messages(
         ("human", "{question}"),
     ]
 )
-_CITATION = re.compile(r"\[(\d{1,3})\]")
+_CITATION = re.compile(r"\[(\d{1,3}(?:\s*[,，、]\s*\d{1,3})*)\]")
+"""``[2]``, and ``[1, 3]`` as many models write."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def answer(question: str, retriever: BaseRetriever, chat: BaseChatModel) -> Answ
     sources = retriever.invoke(question)
     chain = PROMPT | chat | StrOutputParser()
     text = chain.invoke({"question": question, "sources": numbered(sources)})
-    numbers = dict.fromkeys(int(number) for number in _CITATION.findall(text))
+    numbers = dict.fromkeys(int(number) for named in _CITATION.findall(text) for number in re.findall(r"\d+", named))
     return Answer(text, {number: sources[number - 1] for number in numbers if 1 <= number <= len(sources)})
 
 
@@ -67,18 +72,27 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="provider:name, as LangChain's init_chat_model reads it")
     parser.add_argument("--sources", type=int, default=4)
     wanted = parser.parse_args()
-
-    from langchain.chat_models import init_chat_model
+    if wanted.sources < 1:
+        parser.error("--sources takes a number of at least 1")
 
     from app.bootstrap import services
+    from embedder.errors import AppError
     from indexer.langchain import KaLMRetriever
 
     try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        parser.error(f"{error.name or error} is not installed; run pip install langchain and the provider's package")
+    try:
         chat = init_chat_model(wanted.model)
-    except (ImportError, ValueError) as error:  # a package that is not there, or no such provider
-        parser.error(str(error))
-    retriever = KaLMRetriever(search=services().search, corpus=wanted.corpus, k=wanted.sources, parents="neighbours")
-    given = answer(wanted.question, retriever, chat)
+    except Exception as error:  # no such provider, or its package or key is missing: each raises errors of its own
+        parser.error(f"the model {wanted.model} cannot be opened: {error}")
+    try:
+        search = services().search
+        retriever = KaLMRetriever(search=search, corpus=wanted.corpus, k=wanted.sources, parents="neighbours")
+        given = answer(wanted.question, retriever, chat)
+    except AppError as error:  # no such corpus, or none yet
+        parser.exit(1, f"{parser.prog}: {error}\n")
     print(given.text, end="\n\n")
     for number, source in given.cited.items():
         print(f"[{number}] {source.metadata['title']} ({source.metadata['source']})")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations  # naming a score loads no mteb
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from app.cli.extras import require
 from app.cli.output import console, errors
 from app.settings import load_settings
-from embedder.errors import AppError
 
 if TYPE_CHECKING:
     from app.evaluation.run import Scored
-
-
-class NotInstalled(AppError):
-    """The package of the extra ``eval`` that is not there."""
 
 
 def evaluate(
@@ -40,13 +35,15 @@ def evaluate(
         typer.Option(help="Score the whole search, index and all, on tasks of retrieval."),
     ] = None,
     show_prompts: Annotated[bool, typer.Option("--show-prompts", help="Print what precedes texts, and end.")] = False,
+    show_published: Annotated[
+        bool, typer.Option("--show-published", help="Print what KaLM scored on each task, and end.")
+    ] = False,
 ) -> None:
     """Score a model on tasks of mteb, folders of tables or a whole benchmark; a Markdown table.
 
     Example: kalm eval --tasks @mteb-en-v1 --model kalm-v2 --out evaluation
     """
-    if find_spec("mteb") is None:
-        raise NotInstalled("Evaluation needs mteb; run pip install 'kalm-retrieval[eval]'.")
+    require("Evaluation", ["mteb"], "eval")
     from app.evaluation import session
     from app.evaluation.errors import TasksFailed
 
@@ -61,6 +58,9 @@ def evaluate(
     )
     if show_prompts:
         console.print(session.prompt_lines(wanted), soft_wrap=True)
+        return
+    if show_published:
+        console.print(session.published_scores(wanted), end="", soft_wrap=True)
         return
     report = session.evaluate(wanted, out, say=lambda lines: errors.print(lines, soft_wrap=True), on_task=_say_score)
     console.print(report.table, end="", soft_wrap=True)

@@ -14,14 +14,17 @@ from indexer.records import Run, RunState
 
 commands = typer.Typer(help="See the builds that wait, run and ran; pause, resume, cancel and retry them.")
 
-_Number = Annotated[int, typer.Argument(help="The run, as kalm jobs numbers it.")]
+_MAX = 2**31 - 1
+"""The largest number that either database keeps."""
+
+_Number = Annotated[int, typer.Argument(min=1, max=_MAX, help="The run, as kalm jobs numbers it.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @commands.callback(invoke_without_command=True)
 def jobs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX, help="How many to show.")] = 20,
     as_json: _Json = False,
 ) -> None:
     """List builds, newest first, with how far they are; or look after one of them.

@@ -5,12 +5,8 @@ from typing import Annotated
 import typer
 
 from app.bootstrap import services
-from embedder.errors import AppError
+from app.cli.extras import require
 from indexer.documents import Documents
-
-
-class NotInstalled(AppError):
-    """The protocol's SDK is not there."""
 
 
 def mcp(
@@ -20,12 +16,9 @@ def mcp(
 
     Example: kalm mcp --page-url http://localhost:8501
     """
-    try:
-        from app.agents import Library, create_server
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("mcp"):
-            raise
-        raise NotInstalled("The protocol's SDK is not installed; install kalm-retrieval[mcp].") from error
+    require("The Model Context Protocol", ["mcp"], "mcp")
+    from app.agents import Library, create_server
+
     made = services()
     library = Library(made.catalog, made.search, Documents(made.catalog.database))
     create_server(library, page_url).run("stdio")

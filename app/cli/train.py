@@ -3,13 +3,13 @@
 import shlex
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from app.cli.extras import require
 from app.cli.output import console, errors
 from embedder.errors import AppError
 
@@ -24,10 +24,6 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the mixture, the prompts and the steps, and stop.")]
 
 
-class NotInstalled(AppError):
-    """Packages that only training needs."""
-
-
 class Unwritable(AppError):
     """A place that nothing can be written to."""
 
@@ -35,9 +31,7 @@ class Unwritable(AppError):
 @commands.callback()
 def check_installed() -> None:
     """Build an embedder from a decoder: pre-training, fine-tuning, distillation, soup."""
-    lacking = [package for package in ("accelerate", "datasets", "babel") if find_spec(package) is None]
-    if lacking:
-        raise NotInstalled(f"Training needs {' and '.join(lacking)}; run pip install 'kalm-retrieval[train]'.")
+    require("Training", ["accelerate", "datasets", "babel"], "train")
 
 
 @commands.command()

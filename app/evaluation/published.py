@@ -100,6 +100,22 @@ def task_table(model: str, scores: Iterable[tuple[str, str, float]]) -> str:
     return _markdown(["task", "type", f"**{model}**", *BESIDE], rows)
 
 
+def published_table(tasks: Sequence[tuple[str, str]]) -> str:
+    """What is published of single tasks, as a Markdown table, below it the tasks of which nothing is.
+
+    Args:
+        tasks: Task and type.
+    """
+    rows = [
+        [task, task_type, *(_cell(published_scores(task).get(other)) for other in BESIDE)]
+        for task, task_type in tasks
+        if published_scores(task)
+    ]
+    lacking = ", ".join(task for task, _ in tasks if not published_scores(task))
+    said = f"Single scores are published of {len(rows)} of {len(tasks)} tasks" + (lacking and f", not of {lacking}")
+    return f"{_markdown(['task', 'type', *BESIDE], rows)}\n{said}.\n"
+
+
 def _cell(score: float | None) -> str:
     return "-" if score is None else f"{score:.2f}"
 

@@ -1,5 +1,6 @@
 """Tasks one after the other: each result is written as soon as it is there, and none is computed twice."""
 
+import logging
 import sys
 import time
 import warnings
@@ -18,6 +19,7 @@ from app.evaluation.results import Results
 from embedder.errors import AppError
 
 _TEXTS_AT_ONCE = 256
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class Scored:
     error: str = ""
 
 
-class _NotLoaded(Exception):
-    """Data of a task that are not to be had, while others may be."""
+class _NotScored(Exception):
+    """A task without a score, while others may get theirs."""
 
 
 def run(
     tasks: Iterable[AbsTask], model: MTEBModels, results: Results, on_task: Callable[[Scored], None]
 ) -> list[Scored]:
-    """Score the tasks that have no result yet; those that cannot be loaded are reported and the others go on.
+    """Score the tasks that have no result yet; those that fail are reported and the others go on.
 
     Args:
         tasks: What to run.
@@ -68,7 +70,7 @@ def run(
             started = time.monotonic()
             try:
                 result, is_new = _result(task, model, results)
-            except _NotLoaded as error:
+            except _NotScored as error:
                 scored = Scored(about.name, about.type, float("nan"), 0.0, str(error))
             else:
                 seconds = time.monotonic() - started if is_new else 0.0
@@ -89,17 +91,11 @@ def _result(task: AbsTask, model: MTEBModels, results: Results) -> tuple[TaskRes
     if known is not None:
         return known, False
     _load(task)
-    evaluated = mteb.evaluate(
-        model,
-        task,
-        cache=None,  # it writes files in place, which a kill leaves in halves
-        co2_tracker=False,
-        encode_kwargs={"batch_size": _TEXTS_AT_ONCE, "show_progress_bar": False},
-        show_progress_bar=False,
-    )
-    result = evaluated.task_results[0]
+    try:
+        result = _evaluate(task, model)
+    finally:
+        task.unload_data()
     results.save(result)
-    task.unload_data()
     return result, True
 
 
@@ -115,5 +111,26 @@ def _load(task: AbsTask) -> None:
             "the command again, or name a folder of tasks."
         ) from error
     except Exception as error:  # whatever the loaders of a thousand data sets raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _NotLoaded(f"its data could not be loaded: {reason}") from error
+        raise _NotScored(f"its data could not be loaded: {_first_line(error)}") from error
+
+
+def _evaluate(task: AbsTask, model: MTEBModels) -> TaskResult:
+    try:
+        evaluated = mteb.evaluate(
+            model,
+            task,
+            cache=None,  # it writes files in place, which a kill leaves in halves
+            co2_tracker=False,
+            encode_kwargs={"batch_size": _TEXTS_AT_ONCE, "show_progress_bar": False},
+            show_progress_bar=False,
+        )
+    except AppError:
+        raise
+    except Exception as error:  # whatever the scorers of a thousand tasks raise
+        _logger.exception("%s could not be scored.", task.metadata.name)
+        raise _NotScored(f"it could not be scored: {_first_line(error)}") from error
+    return evaluated.task_results[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

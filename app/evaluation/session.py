@@ -13,7 +13,7 @@ from mteb.models import ModelMeta, MTEBModels
 from app.evaluation.encoder import prompted
 from app.evaluation.errors import EvaluationRefused
 from app.evaluation.prompts import Convention, Prompts, as_lines, prompts_of, resolve
-from app.evaluation.published import benchmark_table, means, task_table
+from app.evaluation.published import benchmark_table, means, published_table, task_table
 from app.evaluation.results import Results
 from app.evaluation.run import Scored, run
 from app.evaluation.selection import Selection, only_searches, select
@@ -72,6 +72,15 @@ def prompt_lines(wanted: Wanted) -> str:
     policy = _policy(wanted.model)
     prompts: Prompts = SystemPrompts(policy) if wanted.system else prompts_of(wanted.prompts, policy)
     return as_lines(resolve(selection.tasks, prompts))
+
+
+def published_scores(wanted: Wanted) -> str:
+    """What is published of the tasks, in Markdown; no weights are loaded.
+
+    Raises:
+        EvaluationRefused: If tasks are not there.
+    """
+    return published_table([(task.metadata.name, task.metadata.type) for task in _selection(wanted).tasks])
 
 
 def evaluate(wanted: Wanted, folder: Path, *, say: Callable[[str], None], on_task: Callable[[Scored], None]) -> Report:

@@ -1,13 +1,15 @@
-"""The tools for language models, asked by the protocol's own client over a process's standard streams."""
+"""The tools for language models, asked by the protocol's own client: over standard streams and in this process."""
 
 import json
 import os
+import sqlite3
 import sys
 
 import pytest
-from mcp import ClientSession, StdioServerParameters, stdio_client
+from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
-from app.cli.mcp import NotInstalled
+from app.agents import FETCHED_CHARACTERS, Library, create_server
+from indexer.documents import Documents
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +60,39 @@ async def test_an_agent_lists_searches_and_fetches(library):
     assert "The question is empty" in empty
 
 
-def test_without_the_sdk_there_is_one_sentence(cli, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mcp.server", None)
-    monkeypatch.delitem(sys.modules, "app.agents", raising=False)
-    assert "install kalm-retrieval[mcp]" in cli("mcp").refusal
-    assert issubclass(NotInstalled, Exception)
+@pytest.fixture
+def agent(made, write, tmp_path):
+    """Calls the tools in this process, over one long document."""
+    long = "".join(f"Bee {number} makes honey. " for number in range(2_000))
+    made.corpora.add("hive", write(tmp_path / "hive", **{"long.txt": long}))
+    made.indexing.build("hive")
+    server = create_server(Library(made.catalog, made.search, Documents(made.catalog.database)))
+
+    async def call(name, **arguments):
+        async with Client(server) as client:
+            answer = await client.call_tool(name, arguments)
+        return answer.content[0].text if answer.is_error else answer.structured_content
+
+    return call
+
+
+async def test_a_long_document_is_fetched_part_by_part(agent):
+    (hit,) = (await agent("search", query="honey"))["results"]
+    first = await agent("fetch", id=hit["id"])
+    characters, following = first["metadata"]["characters"], first["metadata"]["next_start"]
+    assert len(first["text"]) == following == FETCHED_CHARACTERS < characters
+    assert f"fetch it again with start {following}" in first["metadata"]["more"]
+    rest = await agent("fetch", id=hit["id"], start=following, length=characters)
+    assert (rest["id"], rest["text"][-17:].strip()) == (hit["id"], "1999 makes honey.")
+    assert len(first["text"] + rest["text"]) == characters
+    assert "next_start" not in rest["metadata"]
+    assert "take a start below that" in await agent("fetch", id=hit["id"], start=characters)
+
+
+async def test_a_catalog_that_is_away_is_a_sentence_to_every_tool(agent, made):
+    (hit,) = (await agent("search", query="honey"))["results"]
+    with sqlite3.connect(made.settings.data_dir / "catalog.sqlite") as database:
+        database.execute("ALTER TABLE corpora RENAME TO gone")
+    database.close()
+    for name, arguments in (("corpora", {}), ("search", {"query": "honey"}), ("fetch", {"id": hit["id"]})):
+        assert "The catalog does not answer (no such table" in await agent(name, **arguments)

@@ -340,3 +340,16 @@ def test_a_damaged_index_is_refused_in_one_line(cli, shelf):
     for config in (cli.data / "indexes/shelf").glob("generation-*/segments/*/segment.json"):
         config.write_text("{")
     assert "cannot be opened" in cli("search", "shelf", "honey").refusal
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "said"),
+    [
+        ("babel", ["train", "all", "--out", "never"], "Training needs babel; {} -e '.[train]'."),
+        ("mteb", ["eval", "--tasks", "STS12"], "Evaluation needs mteb; {} -e '.[eval]'."),
+        ("mcp", ["mcp"], "The Model Context Protocol needs mcp; {} -e '.[mcp]'."),
+    ],
+)
+def test_a_command_without_its_packages_says_what_to_install(cli, monkeypatch, package, arguments, said):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli(*arguments).refusal == said.format("run pip install -c constraints.txt")

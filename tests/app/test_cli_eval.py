@@ -1,9 +1,12 @@
 """``kalm eval``: what it says before, while and after it runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from task_cases import write_tasks
+
+GUIDE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,20 @@ def test_prompts_are_shown_without_weights(module_cli):
     assert r'"Instruct: Retrieve semantically similar text. \n Query: "' in theirs.out
 
 
+@pytest.mark.parametrize(
+    ("name", "known"), [("mteb-en-v1", "34 of 56"), ("mteb-en-v2", "14 of 41"), ("mteb-zh-v1", "19 of 31")]
+)
+def test_published_scores_are_shown_without_a_run(module_cli, name, known):
+    done = module_cli("eval", "--tasks", f"@{name}", "--show-published")
+    assert (done.code, done.err) == (0, "")
+    *table, _, lacking = done.out.splitlines()
+    assert table[0] == "| task | type | KaLM V1.5 | KaLM V2 | KaLM V2.5 |"
+    assert len(table) == 2 + int(known.split()[0])
+    assert lacking.startswith(f"Single scores are published of {known} tasks, not of ")
+    assert ("| STSB | STS | 77.81 | 79.10 | 82.38 |" in table) == (name == "mteb-zh-v1")
+    assert f"{known} tasks" in GUIDE.read_text(encoding="utf-8")
+
+
 def test_a_benchmark_without_the_hub_is_a_sentence(module_cli):
     done = module_cli("eval", "--tasks", "@mteb-en-v1", "--only", "STS12,SciFact", "--out", "hub")
     assert done.code == 1
@@ -71,6 +88,31 @@ def test_a_task_that_cannot_be_loaded_does_not_hold_up_the_others(module_cli, ta
         "kalm: There is no score of STS12 (STS12: its data could not be loaded: the data set); the same command tries "
         "again.\n"
     )
+
+
+def test_a_task_that_cannot_be_scored_does_not_hold_up_the_others(module_cli, tasks, monkeypatch, caplog):
+    import mteb
+
+    evaluate = mteb.evaluate
+
+    def broken(model, task, **rest):
+        if task.metadata.name == "TinySTS":
+            raise ValueError("Found array\nwith 0 samples.")
+        return evaluate(model, task, **rest)
+
+    monkeypatch.setattr(mteb, "evaluate", broken)
+    asked = ["eval", "--tasks", "tasks", "--only", "TinySTS,TinyPairs", "--out", "unscored"]
+    done = module_cli(*asked)
+    assert done.code == 1
+    assert "| TinyPairs | PairClassification |" in done.out
+    assert "TinySTS" not in done.out
+    assert done.err.endswith(
+        "kalm: There is no score of TinySTS (TinySTS: it could not be scored: Found array); the same command tries "
+        "again.\n"
+    )
+    assert "TinySTS could not be scored.\nTraceback" in caplog.text
+    monkeypatch.undo()
+    assert module_cli(*asked).code == 0
 
 
 def test_the_whole_search_is_scored(module_cli, tasks):

@@ -148,6 +148,13 @@ def test_a_run_that_is_not_there_is_said_in_one_line(cli, command):
     assert cli("jobs", command, 7).refusal == "There is no run 7; kalm jobs lists them."
 
 
+@pytest.mark.parametrize("asked", ["show", "pause", "resume", "cancel", "retry", "--limit"])
+def test_a_number_that_no_database_holds_is_out_of_range(cli, asked):
+    done = cli("jobs", asked, 99999999999999999999)
+    assert (done.code, done.out) == (2, "")
+    assert "2147483647" in done.err
+
+
 def test_a_worker_ends_when_it_is_told_to(start, tmp_path):
     with start(tmp_path, "worker") as worker:
         assert worker.stderr.readline() == "Waiting for builds (Ctrl-C ends it).\n"

@@ -4,9 +4,7 @@ import json
 
 import pytest
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from app.cli import application
 from embedder import Embedder
 from trainer.runs import Run
 
@@ -217,13 +215,6 @@ def test_an_option_that_is_needed_is_asked_for(cli):
     assert "--out" in cli("train", "all").err
     assert cli("train", "all").code == 2
     assert "--base" in cli("train", "finetune", "--out", "run").err
-
-
-def test_training_without_its_packages_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("app.cli.train.find_spec", lambda package: None)
-    result = CliRunner().invoke(application, ["train", "all", "--out", "never"])
-    assert result.exit_code == 1
-    assert "pip install 'kalm-retrieval[train]'" in str(result.exception)
 
 
 def test_a_place_that_cannot_be_written_is_named(cli, write, tiny_checkpoint):
