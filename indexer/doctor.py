@@ -88,7 +88,7 @@ class Doctor:
         try:
             store = self.engine.named(generation.manifest.engine).open(name, generation.number)
         except AppError as error:
-            yield Finding(name, "index", False, str(error).removesuffix("."), f"kalm index build {name} --fresh")
+            yield Finding(name, "index", False, str(error).removesuffix("."), f"kalm doctor {name} --repair")
             return
         with closing(store):
             yield self._passages(name, generation, store)

@@ -1,15 +1,14 @@
 """Builds: what would change, and making it so."""
 
-import getpass
 import os
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.services.encoders import Encoders, WrongModel
-from app.services.outlook import Outlook, outlook
+from app.services.outlook import Outlook, compared, outlook
+from app.services.workers import whoami
 from embedder.cache import CachedEncoder, VectorCache
 from embedder.catalogue import PUBLISHED, source_of
 from embedder.errors import AppError
@@ -22,7 +21,7 @@ from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.nodes import RayCluster
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
-from indexer.plan import FoundFile, Plan, file_digest, find_files, may_have_moved, plan
+from indexer.plan import FoundFile, Plan, find_files, plan
 from indexer.readers import READER_VERSION
 from indexer.records import Corpus, Manifest, Run, RunState
 from indexer.store import VectorEngine
@@ -115,6 +114,7 @@ class IndexService:
         held: bool = False,
         model: str | None = None,
         dim: int | None = None,
+        like: Manifest | None = None,
         by: str = "",
     ) -> Run | UpToDate:
         """Plan a build as a run for workers; one that is there already and fits is that run.
@@ -125,6 +125,7 @@ class IndexService:
             held: Have what is built wait beside the index in use.
             model: What to build with; None takes what is configured.
             dim: Width of the vectors of a fresh build; None takes the model's own.
+            like: What a fresh build takes model, width, arithmetic and engine of instead.
             by: The program that asks, where it is no person; such a build never empties an index.
 
         Raises:
@@ -132,6 +133,8 @@ class IndexService:
             BuildRefused: As ``build`` does, and if a program would empty the index.
         """
         corpus = self._catalog.corpus(name)
+        if like is not None:
+            model, dim = like.model, like.dim
         configured = source_of(model) if model else self._encoders.default_source
         run = self._joinable(corpus, fresh, held, configured, dim)
         if run is not None:
@@ -143,7 +146,7 @@ class IndexService:
                 f"{corpus.place} holds no file any more that is read, as if a drive were not mounted; put the files "
                 f"back or, if the index of {name} is to be emptied, run kalm index build {name}."
             )
-        manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
+        manifest = None if fresh else self.made_with(name)
         if manifest is not None and manifest.model != configured:
             raise BuildRefused(
                 f"The index of {name} was made with {manifest.model}, and now {configured} is configured; "
@@ -151,8 +154,39 @@ class IndexService:
             )
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
-        with self._parts(manifest, model, dim) as parts:
+        with self._parts(like or manifest, model, dim) as parts:
             return parts.submit(corpus, todo, found, fresh=fresh, by=by or whoami(), held=held)
+
+    def repair(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
+        """Make an index again as it was made, with vectors from the cache, and put it in use.
+
+        Raises:
+            AppError: As ``submit_repair`` and ``build`` do.
+        """
+        return self._work(self.submit_repair(name), on_progress)
+
+    def submit_repair(self, name: str) -> Run:
+        """Plan that for workers.
+
+        Raises:
+            CatalogError: As ``build`` does.
+            BuildRefused: As ``build`` does, and if it cannot be made as it was: its readers or its chunking are past.
+            WrongModel: If its model now has other weights.
+        """
+        made = self.made_with(name)
+        if made is not None and not self._is_current(made):
+            raise BuildRefused(
+                f"The index of {name} was made by other readers or cut otherwise than is done now and cannot be made "
+                f"again as it was; build a new version beside it with kalm index rebuild {name}."
+            )
+        run = self.submit(name, fresh=True, like=made)
+        assert isinstance(run, Run)  # noqa: S101 - a build from nothing is never up to date
+        return run
+
+    def made_with(self, name: str) -> Manifest | None:
+        """What the index in use was made with, if there is one; raises CatalogError if there is no such corpus."""
+        live = self._catalog.corpus(name).live
+        return None if live is None else self._catalog.generation(name, live).manifest
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -178,8 +212,7 @@ class IndexService:
         corpus = self._catalog.corpus(name)
         on_progress(0.0, "listing")
         known, found = self._catalog.files(name, corpus.live), _find_files(corpus)
-        moved = {uri: found[uri].path for uri in may_have_moved(known, found)}
-        todo = plan(known, found, _digests(moved, lambda share: on_progress(share, "comparing")))
+        todo = compared(known, found, lambda share: on_progress(share, "comparing"))
         live = None if corpus.live is None else self._catalog.generation(name, corpus.live)
         model = self._encoders.default_source if live is None else live.manifest.model
         published = PUBLISHED[model].dims if model in PUBLISHED else ()
@@ -352,17 +385,6 @@ def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
     return find_files(corpus)
 
 
-def _digests(paths: Mapping[str, Path], on_progress: Callable[[float], None]) -> dict[str, str]:
-    digests: dict[str, str] = {}
-    for number, (uri, path) in enumerate(paths.items()):
-        on_progress(number / len(paths))
-        try:
-            digests[uri] = file_digest(path)
-        except OSError:  # the build will say so
-            continue
-    return digests
-
-
 def _both(first: BuildReport, second: BuildReport) -> BuildReport:
     return BuildReport(
         generation=second.generation,
@@ -372,12 +394,3 @@ def _both(first: BuildReport, second: BuildReport) -> BuildReport:
         failed={**first.failed, **second.failed},
         seconds=first.seconds + second.seconds,
     )
-
-
-def whoami() -> str:
-    """Who asks for a run, as far as the system knows."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may have no name for its user
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

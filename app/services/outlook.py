@@ -1,10 +1,11 @@
 """What a build would cost, before anything is done: counts, bytes, time, storage."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from indexer.jobs import Speed
-from indexer.plan import FoundFile, Plan
+from indexer.plan import FoundFile, Plan, file_digest, may_have_moved, plan
 from indexer.records import FileState
 
 _BITS = {"float32": 32, "int8": 8, "binary": 1}
@@ -52,6 +53,14 @@ class Outlook:
     measured_in: int | None
     passages: int | None
     storage: tuple[VectorStorage, ...]
+
+
+def compared(
+    known: Mapping[str, FileState], found: Mapping[str, FoundFile], on_progress: Callable[[float], None]
+) -> Plan:
+    """What has to happen to files, those that moved told apart by reading some; told how far that is, 0 to 1."""
+    moved = {uri: found[uri].path for uri in may_have_moved(known, found)}
+    return plan(known, found, _digests(moved, on_progress))
 
 
 def outlook(
@@ -107,3 +116,14 @@ def outlook(
 
 def _share(uris: Collection[str], files: Mapping[str, FoundFile] | Mapping[str, FileState]) -> Share:
     return Share(tuple(uris), sum(files[uri].size for uri in uris))
+
+
+def _digests(paths: Mapping[str, Path], on_progress: Callable[[float], None]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for number, (uri, path) in enumerate(paths.items()):
+        on_progress(number / len(paths))
+        try:
+            digests[uri] = file_digest(path)
+        except OSError:  # the build will say so
+            continue
+    return digests

@@ -332,7 +332,7 @@ def test_an_index_that_was_lost_is_refused_in_one_line(cli, shelf):
     cli("index", "build", "shelf")
     for generation in (cli.data / "indexes/shelf").glob("generation-*"):
         generation.rename(cli.folder / generation.name)
-    assert "kalm index build shelf --fresh" in cli("search", "shelf", "honey").refusal
+    assert "kalm doctor shelf --repair" in cli("search", "shelf", "honey").refusal
 
 
 def test_a_damaged_index_is_refused_in_one_line(cli, shelf):

@@ -65,7 +65,7 @@ def test_passages_the_catalog_does_not_know_are_counted(books):
 
 def test_an_index_that_is_gone_can_be_built_again(books):
     books.engine.drop("books", books.catalog.corpus("books").live)
-    assert wrong(examine(books)) == {"index": "kalm index build books --fresh"}
+    assert wrong(examine(books)) == {"index": "kalm doctor books --repair"}
     books.build(fresh=True)
     assert wrong(examine(books)) == {}
 
