@@ -62,7 +62,6 @@ class Doctor:
         """
         corpora = [self.catalog.corpus(only)] if only else self.catalog.corpora()
         yield self._disk()
-        yield from self._stuck_runs()
         for corpus in corpora:
             yield from self._corpus(corpus)
 
@@ -71,13 +70,11 @@ class Doctor:
         enough = free >= _LEAST_FREE_BYTES
         return Finding("installation", "disk", enough, f"{free / 1e9:,.1f} GB are free", "free some space")
 
-    def _stuck_runs(self) -> Iterator[Finding]:
-        for run in self.jobs.runs(limit=100):
-            if run.state is RunState.FAILED:
-                yield Finding(run.corpus, f"run {run.id}", False, run.error, f"kalm jobs resume {run.id}")
-
     def _corpus(self, corpus: Corpus) -> Iterator[Finding]:
         name = corpus.name
+        run = self.jobs.active(name)
+        if run is not None and run.state is RunState.FAILED:
+            yield Finding(name, f"run {run.id}", False, run.error, f"kalm jobs resume {run.id}")
         if corpus.live is None:
             yield Finding(name, "build", False, "it was never built", f"kalm index build {name}")
             return

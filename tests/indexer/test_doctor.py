@@ -20,10 +20,10 @@ def books(bench):
     return bench
 
 
-def examine(bench, encoder_for=None):
+def examine(bench, encoder_for=None, only=None):
     jobs = Jobs(bench.catalog.database)
     doctor = Doctor(bench.catalog, jobs, bench.engine, encoder_for or (lambda manifest: bench.encoder), bench.data)
-    return {finding.name: finding for finding in doctor.examine()}
+    return {finding.name: finding for finding in doctor.examine(only)}
 
 
 def wrong(findings):
@@ -96,6 +96,15 @@ def test_a_run_that_failed_is_told(books):
     run = books.submit()
     books.parts().leases.fail(run.id, "", "No space.")
     assert wrong(examine(books))[f"run {run.id}"] == f"kalm jobs resume {run.id}"
+
+
+def test_a_corpus_is_well_where_only_the_build_of_another_failed(books):
+    books.catalog.add_corpus("other", books.root)
+    parts = books.parts()
+    run = parts.jobs.submit("other", [], parts.manifest(), None, by="test")
+    parts.leases.fail(run.id, "", "No space.")
+    assert wrong(examine(books, only="books")) == {}
+    assert f"run {run.id}" in wrong(examine(books, only="other"))
 
 
 def test_a_copy_of_the_database_is_one_moment_of_it(books, tmp_path):
