@@ -39,7 +39,7 @@ _Name = Annotated[str, typer.Argument(help="The corpus.")]
 def build(
     name: _Name,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Build from nothing, beside the index in use, with the configured model.")
+        bool, typer.Option("--fresh", help="Build from nothing with the configured model, and put it in use unchecked.")
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only write the plan down; kalm worker carries it out.")

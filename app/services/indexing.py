@@ -150,7 +150,7 @@ class IndexService:
         if manifest is not None and manifest.model != configured:
             raise BuildRefused(
                 f"The index of {name} was made with {manifest.model}, and now {configured} is configured; "
-                f"run kalm index build {name} --fresh to build it anew, or set KALM_MODEL={manifest.model}."
+                f"run kalm index rebuild {name} to build it anew, or set KALM_MODEL={manifest.model}."
             )
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
