@@ -12,7 +12,7 @@ from app.bootstrap import services
 from app.cli.corpus import in_words, next_time
 from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
-from app.cli.versions import check, discard, rebuild, rollback, swap, versions
+from app.cli.versions import check, clean, discard, rebuild, rollback, swap, versions
 from app.services.indexing import UpToDate
 from app.services.outlook import Outlook
 from indexer.nodes import ClusterError
@@ -21,7 +21,7 @@ from indexer.records import Run
 
 commands = typer.Typer(help="Build indexes and look at them.", no_args_is_help=True)
 commands.command()(migrate)
-for command in (rebuild, versions, check, swap, rollback, discard):
+for command in (rebuild, versions, check, swap, rollback, discard, clean):
     commands.command()(command)
 
 _SHARES = {

@@ -94,15 +94,23 @@ class IndexService:
         )  # what has changed since that run was planned
         return report if isinstance(later, UpToDate) else _both(report, later)
 
-    def rebuild(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
-        """Build a version from nothing with the model configured now, which then waits beside the one in use.
+    def rebuild(
+        self,
+        name: str,
+        model: str | None = None,
+        dim: int | None = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> BuildReport:
+        """Build a version from nothing, which then waits beside the one in use; model and width as for ``submit``.
 
         Raises:
             CatalogError: As ``build`` does.
             BuildRefused: As ``build`` does.
+            InvalidInput: If the model has no such width.
             VersionWaits: If one waits already.
         """
-        submitted = self.submit(name, fresh=True, held=True)
+        submitted = self.submit(name, fresh=True, held=True, model=model, dim=dim)
         assert isinstance(submitted, Run)  # noqa: S101 - a build from nothing is never up to date
         return self._work(submitted, on_progress)
 
@@ -131,6 +139,7 @@ class IndexService:
         Raises:
             CatalogError: As ``build`` does.
             BuildRefused: As ``build`` does, and if a program would empty the index.
+            InvalidInput: If the model has no such width.
         """
         corpus = self._catalog.corpus(name)
         if like is not None:
