@@ -77,13 +77,15 @@ def build(
 @commands.command()
 def plan(
     name: _Name,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="What kalm index rebuild would do.")] = False,
+    model: Annotated[str | None, typer.Option(help="The same with this model instead of the configured one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, every file named.")] = False,
 ) -> None:
     """Show what a build would do, how long it would take, and what the vectors would need. Nothing is done.
 
     Example: kalm index plan handbook
     """
-    ahead = services().indexing.outlook(name)
+    ahead = services().indexing.outlook(name, rebuild=rebuild or model is not None, model=model)
     if as_json:
         typer.echo(json.dumps(asdict(ahead), ensure_ascii=False, indent=2))
     else:
@@ -114,7 +116,9 @@ def status(name: _Name) -> None:
         console.print(f"By itself: {in_words(kept)}{due}.", soft_wrap=True)
         if kept.note:
             console.print(f"  problem: {kept.note}", soft_wrap=True)
-    if todo.is_empty:
+    if services().indexing.must_be_rebuilt(name):
+        _tell_must_be_rebuilt(name)
+    elif todo.is_empty:
         console.print("A build would change nothing.")
     else:
         console.print(
@@ -139,7 +143,17 @@ def _tell_submitted(name: str, run: Run | UpToDate) -> None:
     )
 
 
+def _tell_must_be_rebuilt(name: str) -> None:
+    console.print(
+        f"A build is refused: {name} was read or cut otherwise than is done now. kalm index rebuild {name} builds a "
+        f"new version, and kalm index plan {name} --rebuild tells what that takes.",
+        soft_wrap=True,
+    )
+
+
 def _tell_outlook(ahead: Outlook) -> None:
+    if ahead.must_be_rebuilt:
+        _tell_must_be_rebuilt(ahead.corpus)
     table = Table("", "files", "MB", box=box.SIMPLE)
     for share, label in _SHARES.items():
         table.add_row(label, f"{len(ahead.shares[share].files):,}", f"{ahead.shares[share].bytes / 1e6:,.1f}")
@@ -152,6 +166,9 @@ def _tell_outlook(ahead: Outlook) -> None:
         console.print(f"It takes about {ahead.seconds:,.0f} s, at the speed of run {ahead.measured_in}.")
     if ahead.passages is None:
         console.print("How many passages it makes is known after the first build.")
+        return
+    if not ahead.storage:
+        console.print(f"The index then holds about {ahead.passages:,} passages.")
         return
     console.print(f"The index then holds about {ahead.passages:,} passages; their vectors take, in MB:")
     sizes: dict[int, dict[str, str]] = {}

@@ -1,16 +1,16 @@
 """Builds: what would change, and making it so."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.services.encoders import Encoders, WrongModel
-from app.services.outlook import Outlook, compared, outlook
+from app.services.outlook import Outlook, compared, find_there, outlook
 from app.services.workers import whoami
 from embedder.cache import CachedEncoder, VectorCache
-from embedder.catalogue import PUBLISHED, source_of
+from embedder.catalogue import source_of
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import CHUNKING
@@ -21,7 +21,7 @@ from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.nodes import RayCluster
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
-from indexer.plan import FoundFile, Plan, find_files, plan
+from indexer.plan import Plan, plan
 from indexer.readers import READER_VERSION
 from indexer.records import Corpus, Manifest, Run, RunState
 from indexer.store import VectorEngine
@@ -148,7 +148,7 @@ class IndexService:
         run = self._joinable(corpus, fresh, held, configured, dim)
         if run is not None:
             return run
-        found = _find_files(corpus)
+        found = find_there(corpus)
         todo = plan({} if fresh else self._catalog.files(name, corpus.live), found)
         if by and not found and todo.gone:
             raise BuildRefused(
@@ -167,11 +167,7 @@ class IndexService:
             return parts.submit(corpus, todo, found, fresh=fresh, by=by or whoami(), held=held)
 
     def repair(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
-        """Make an index again as it was made, with vectors from the cache, and put it in use.
-
-        Raises:
-            AppError: As ``submit_repair`` and ``build`` do.
-        """
+        """Make an index again as it was made, with vectors from the cache; raises as ``submit_repair`` does."""
         return self._work(self.submit_repair(name), on_progress)
 
     def submit_repair(self, name: str) -> Run:
@@ -182,13 +178,12 @@ class IndexService:
             BuildRefused: As ``build`` does, and if it cannot be made as it was: its readers or its chunking are past.
             WrongModel: If its model now has other weights.
         """
-        made = self.made_with(name)
-        if made is not None and not self._is_current(made):
+        if self.must_be_rebuilt(name):
             raise BuildRefused(
-                f"The index of {name} was made by other readers or cut otherwise than is done now and cannot be made "
-                f"again as it was; build a new version beside it with kalm index rebuild {name}."
+                f"The index of {name} was read or cut otherwise than is done now and cannot be made again as it was; "
+                f"build a new version beside it with kalm index rebuild {name}."
             )
-        run = self.submit(name, fresh=True, like=made)
+        run = self.submit(name, fresh=True, like=self.made_with(name))
         assert isinstance(run, Run)  # noqa: S101 - a build from nothing is never up to date
         return run
 
@@ -205,14 +200,28 @@ class IndexService:
             BuildRefused: If its folder is gone.
         """
         corpus = self._catalog.corpus(name)
-        return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
+        return corpus, plan(self._catalog.files(name, corpus.live), find_there(corpus))
 
-    def outlook(self, name: str, on_progress: Callable[[float, str], None] = lambda *_: None) -> Outlook:
+    def must_be_rebuilt(self, name: str) -> bool:
+        """Whether an index was read or cut otherwise than is done now, so that no build can extend it."""
+        made = self.made_with(name)
+        return made is not None and not self._is_current(made)
+
+    def outlook(
+        self,
+        name: str,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+        *,
+        rebuild: bool = False,
+        model: str | None = None,
+    ) -> Outlook:
         """What a build would do now, files that moved told apart, and what it would cost. Nothing is done.
 
         Args:
             name: The corpus.
             on_progress: Told how far it is with ``listing`` its files, then with ``comparing`` some: 0 to 1.
+            rebuild: Look ahead at a rebuild instead, which reads every file.
+            model: What to rebuild with; None takes what is configured.
 
         Raises:
             CatalogError: If there is no such corpus.
@@ -220,21 +229,13 @@ class IndexService:
         """
         corpus = self._catalog.corpus(name)
         on_progress(0.0, "listing")
-        known, found = self._catalog.files(name, corpus.live), _find_files(corpus)
-        todo = compared(known, found, lambda share: on_progress(share, "comparing"))
         live = None if corpus.live is None else self._catalog.generation(name, corpus.live)
-        model = self._encoders.default_source if live is None else live.manifest.model
-        published = PUBLISHED[model].dims if model in PUBLISHED else ()
-        return outlook(
-            name,
-            todo,
-            known,
-            found,
-            model=model,
-            speed=self._jobs.speed(model),
-            chunks=live.chunks if live else 0,
-            dims=published or ((live.manifest.dim,) if live else ()),
-        )
+        known, found = self._catalog.files(name, corpus.live), find_there(corpus)
+        source = live.manifest.model if live and not rebuild else source_of(model or self._encoders.default_source)
+        todo = plan({}, found) if rebuild else compared(known, found, lambda share: on_progress(share, "comparing"))
+        speed = self._jobs.speed(source, name)
+        refused = not rebuild and self.must_be_rebuilt(name)
+        return outlook(name, todo, known, found, source, speed, live, must_be_rebuilt=refused, rebuild=rebuild)
 
     def work(self, *, wait: bool, on_error: Callable[[Run, AppError], None]) -> None:
         """Work on every run that waits for it, oldest first.
@@ -300,7 +301,7 @@ class IndexService:
 
     def _look_again(self, corpus: Corpus, failed: Collection[str], number: int) -> Run | None:
         """A run for those of these files that are there, with the parts of a generation; None where none is."""
-        found = _find_files(corpus)
+        found = find_there(corpus)
         there = tuple(sorted(found.keys() & set(failed)))
         if not there:
             return None
@@ -382,16 +383,6 @@ class IndexService:
         versions = manifest.readers, manifest.lexical  # an index stays with its engine until it is moved
         same_chunking = manifest.chunker.startswith(f"{CHUNKING}:")  # its sizes follow from the model
         return same_chunking and versions == (READER_VERSION, self._lexical.version)
-
-
-def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
-    """What is there now; a folder that is gone is a drive not mounted rather than a wish to empty the index."""
-    if not corpus.url and not os.path.exists(corpus.root):  # as if gone where a network does not answer
-        raise BuildRefused(
-            f"{corpus.root}, for which {corpus.name} stands, is not there; put it back, or forget the corpus with "
-            f"kalm corpus remove {corpus.name}."
-        )
-    return find_files(corpus)
 
 
 def _both(first: BuildReport, second: BuildReport) -> BuildReport:
