@@ -152,7 +152,8 @@ class Services:
     def health(self) -> Health:
         """The same, and whether what it stands on answers."""
         url = self.settings.qdrant_url
-        return Health(self.catalog, self.doctor, (lambda: self._server(url).collections()) if url else None)
+        ask_server = (lambda: self._server(url).collections()) if url else None
+        return Health(self.catalog, self.doctor, self.storage, ask_server)
 
     def backup(self, target: Path) -> BackupReport:
         """Write an archive of the catalog and all indexes; raises BackupRefused."""

@@ -91,6 +91,9 @@ class Doctor:
             yield self._passages(name, generation, store)
             recall = recall_check(store)
             yield Finding(name, "recall", recall.passed, recall.found, f"kalm index rebuild {name}")
+        for other in self.catalog.generations(name):
+            if other.number != corpus.live:
+                yield self._other_version(name, other, waits=other.number > corpus.live)
 
     def _sources(self, corpus: Corpus) -> Finding:
         if not corpus.url and not corpus.root.exists():
@@ -116,6 +119,19 @@ class Doctor:
         except AppError as error:
             return Finding(name, "model", False, str(error).removesuffix("."), f"kalm index rebuild {name}")
         return Finding(name, "model", True, f"{encoder.name} is the one the index was made with")
+
+    def _other_version(self, name: str, version: Generation, *, waits: bool) -> Finding:
+        """One that is only kept is no reason for alarm: nothing has to be done, and the next build removes it."""
+        try:
+            with closing(self.engine.named(version.manifest.engine).open(name, version.number)) as store:
+                count = store.count()
+        except AppError:
+            count = 0
+        is_whole = count == version.chunks
+        found = f"it {'waits' if waits else 'is kept'} with {count:,} of {version.chunks:,} passages"
+        if not is_whole and not waits:
+            found += " and cannot be gone back to"
+        return Finding(name, f"version {version.number}", is_whole or not waits, found, f"kalm index discard {name}")
 
     def _passages(self, name: str, generation: Generation, store: VectorStore) -> Finding:
         """Both ways: what the catalog has and the store lacks, and the other way round."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 
 import pytest
 
@@ -64,3 +65,22 @@ def test_a_repair_for_programs_says_how_things_stand_after_it(cli, shelf):
     findings = json.loads(done(cli("doctor", "--repair", "--json")))
     assert {"passages", "recall"} <= {finding["name"] for finding in findings}
     assert all(finding["is_well"] for finding in findings)
+
+
+def test_the_installation_is_looked_at_as_the_page_does(cli, shelf):
+    shown = done(cli("doctor"))
+    for name in ("database", "schema", "unused", "disk"):
+        assert f"ok   installation: {name}: " in shown
+    (cli.data / "indexes" / "gone").mkdir()
+    assert "WARN installation: unused: 1 folders with" in cli("doctor").out
+    assert "unused" not in done(cli("doctor", "shelf"))
+
+
+def test_a_schema_that_a_newer_program_changed_is_told(made):
+    with sqlite3.connect(made.settings.data_dir / "catalog.sqlite") as connection:
+        assert next(each for each in made.health.examine() if each.name == "schema").is_well
+        connection.execute("UPDATE alembic_version SET version_num = 'm999'")
+        connection.commit()
+        finding = next(each for each in made.health.examine() if each.name == "schema")
+    connection.close()
+    assert (finding.is_well, "schema is m999, and m0" in finding.found) == (False, True)

@@ -9,6 +9,7 @@ from embedder.errors import AppError
 from indexer.doctor import Doctor
 from indexer.jobs import Jobs
 from indexer.lexical import SparseVector
+from indexer.plan import find_files, plan
 from indexer.store import Point
 
 
@@ -85,6 +86,24 @@ def test_a_model_that_cannot_be_had(books):
         raise AppError("The model is gone.")
 
     assert wrong(examine(books, nowhere)) == {"model": "kalm index rebuild books"}
+
+
+def test_versions_that_are_kept_and_that_wait_are_counted(books):
+    kept = books.catalog.corpus("books").live
+    books.write("new.txt", "new")
+    books.build()
+    assert examine(books)[f"version {kept}"].found == "it is kept with 6 of 6 passages"
+    books.engine.drop("books", kept)
+    damaged = examine(books)[f"version {kept}"]
+    assert (damaged.is_well, damaged.found) == (True, "it is kept with 0 of 6 passages and cannot be gone back to")
+
+    corpus, parts = books.catalog.corpus("books"), books.parts()
+    there = find_files(corpus)
+    run = parts.submit(corpus, plan({}, there), there, fresh=True, by="test", held=True)
+    waiting = parts.work(run.id, on_progress=lambda _: None).generation
+    assert examine(books)[f"version {waiting}"].found == "it waits with 7 of 7 passages"
+    books.engine.drop("books", waiting)
+    assert wrong(examine(books)) == {f"version {waiting}": "kalm index discard books"}
 
 
 def test_a_corpus_that_is_not_built(bench):
