@@ -148,6 +148,13 @@ class Services:
         """Whether everything is as the catalog says."""
         return Doctor(self.catalog, self.jobs, self.engine, self.encoders.of, self.settings.data_dir)
 
+    @cached_property
+    def health(self) -> Health:
+        """The same, and whether what it stands on answers."""
+        url = self.settings.qdrant_url
+        ask_server = (lambda: self._server(url).collections()) if url else None
+        return Health(self.catalog, self.doctor, self.storage, ask_server)
+
     def backup(self, target: Path) -> BackupReport:
         """Write an archive of the catalog and all indexes; raises BackupRefused."""
         return make_backup(self.catalog, self.settings.data_dir, self._lock_folder, target)
@@ -257,7 +264,6 @@ class Services:
     @cached_property
     def upkeep(self) -> UpkeepService:
         """The installation itself, for admins."""
-        url = self.settings.qdrant_url
         return UpkeepService(
             catalog=self.catalog,
             jobs=self.jobs,
@@ -265,7 +271,7 @@ class Services:
             worker_service=self.workers,
             model_service=Models(self.catalog, self.encoders),
             storage_service=self.storage,
-            health=Health(self.catalog, self.doctor, (lambda: self._server(url).collections()) if url else None),
+            health=self.health,
             make_backup=self.backup,
             tasks=self.tasks,
             chosen=self.settings,

@@ -62,7 +62,6 @@ class Doctor:
         """
         corpora = [self.catalog.corpus(only)] if only else self.catalog.corpora()
         yield self._disk()
-        yield from self._stuck_runs()
         for corpus in corpora:
             yield from self._corpus(corpus)
 
@@ -71,13 +70,11 @@ class Doctor:
         enough = free >= _LEAST_FREE_BYTES
         return Finding("installation", "disk", enough, f"{free / 1e9:,.1f} GB are free", "free some space")
 
-    def _stuck_runs(self) -> Iterator[Finding]:
-        for run in self.jobs.runs(limit=100):
-            if run.state is RunState.FAILED:
-                yield Finding(run.corpus, f"run {run.id}", False, run.error, f"kalm jobs resume {run.id}")
-
     def _corpus(self, corpus: Corpus) -> Iterator[Finding]:
         name = corpus.name
+        run = self.jobs.active(name)
+        if run is not None and run.state is RunState.FAILED:
+            yield Finding(name, f"run {run.id}", False, run.error, f"kalm jobs resume {run.id}")
         if corpus.live is None:
             yield Finding(name, "build", False, "it was never built", f"kalm index build {name}")
             return
@@ -88,12 +85,15 @@ class Doctor:
         try:
             store = self.engine.named(generation.manifest.engine).open(name, generation.number)
         except AppError as error:
-            yield Finding(name, "index", False, str(error).removesuffix("."), f"kalm index build {name} --fresh")
+            yield Finding(name, "index", False, str(error).removesuffix("."), f"kalm doctor {name} --repair")
             return
         with closing(store):
             yield self._passages(name, generation, store)
             recall = recall_check(store)
             yield Finding(name, "recall", recall.passed, recall.found, f"kalm index rebuild {name}")
+        for other in self.catalog.generations(name):
+            if other.number != corpus.live:
+                yield self._other_version(name, other, waits=other.number > corpus.live)
 
     def _sources(self, corpus: Corpus) -> Finding:
         if not corpus.url and not corpus.root.exists():
@@ -119,6 +119,19 @@ class Doctor:
         except AppError as error:
             return Finding(name, "model", False, str(error).removesuffix("."), f"kalm index rebuild {name}")
         return Finding(name, "model", True, f"{encoder.name} is the one the index was made with")
+
+    def _other_version(self, name: str, version: Generation, *, waits: bool) -> Finding:
+        """One that is only kept is no reason for alarm: nothing has to be done, and the next build removes it."""
+        try:
+            with closing(self.engine.named(version.manifest.engine).open(name, version.number)) as store:
+                count = store.count()
+        except AppError:
+            count = 0
+        is_whole = count == version.chunks
+        found = f"it {'waits' if waits else 'is kept'} with {count:,} of {version.chunks:,} passages"
+        if not is_whole and not waits:
+            found += " and cannot be gone back to"
+        return Finding(name, f"version {version.number}", is_whole or not waits, found, f"kalm index discard {name}")
 
     def _passages(self, name: str, generation: Generation, store: VectorStore) -> Finding:
         """Both ways: what the catalog has and the store lacks, and the other way round."""

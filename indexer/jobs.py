@@ -34,10 +34,15 @@ class JobError(AppError):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a run was, reading, embedding and writing together."""
+    """How fast a run was, reading, embedding and writing together.
+
+    Attributes:
+        update_seconds: What the last update of the corpus took beside that: copying the index, its graph.
+    """
 
     run: int
     bytes_per_second: float
+    update_seconds: float = 0.0
 
 
 class Jobs:
@@ -201,15 +206,26 @@ class Jobs:
                 _requeue(row)
             return run_value(row)
 
-    def speed(self, model: str) -> Speed | None:
-        """How fast the last done run was that really used this model; None where there was none."""
+    def speed(self, model: str, corpus: str = "") -> Speed | None:
+        """How fast the last done run was that really used this model; None where there was none.
+
+        A build from nothing counts before updates, whose time is mostly that of copying what is there already.
+
+        Args:
+            model: What texts are embedded with.
+            corpus: Whose updates tell what they take beside; empty for none.
+        """
         query = select(RunRow).where(RunRow.state == RunState.DONE, RunRow.chunks > 0).order_by(RunRow.id.desc())
         with self._database.reading() as session:
-            for row in session.scalars(query.limit(_LOOKED_AT)):
-                used = row.encoded >= _MOSTLY_ENCODED * row.chunks and row.seconds > 0
-                if used and row.manifest["model"] == model:
-                    return Speed(row.id, row.bytes / row.seconds)
-        return None
+            rows = [row for row in session.scalars(query.limit(_LOOKED_AT)) if row.manifest["model"] == model]
+            used = [row for row in rows if row.encoded >= _MOSTLY_ENCODED * row.chunks and row.seconds > 0]
+            measured = next((row for row in used if row.base is None), used[0] if used else None)
+            if measured is None:
+                return None
+            pace = measured.bytes / measured.seconds
+            update = next((row for row in rows if row.corpus == corpus and row.base is not None), None)
+            beside = 0.0 if update is None else update.seconds - update.bytes / pace * update.encoded / update.chunks
+            return Speed(measured.id, pace, max(0.0, beside))
 
     def abandoned(self, corpus: str) -> list[int]:
         """Numbers of generations that are not live, nor will be: their runs were cancelled, or they were discarded."""

@@ -116,7 +116,7 @@ class Migrator:
             if (there := originals.count()) != generation.chunks:
                 raise StoreError(
                     f"The index of {corpus} holds {there} passages where the catalog has {generation.chunks}; "
-                    f"run kalm index build {corpus} --fresh before it is moved."
+                    f"run kalm doctor {corpus} --repair before it is moved."
                 )
             written = 0
             copy = target.create(corpus, number, generation.manifest.dim, None)

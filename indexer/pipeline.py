@@ -355,7 +355,7 @@ def _check_manifest(corpus: str, built: Manifest, now: Manifest) -> None:
     if built != now:
         raise BuildRefused(
             f"The index of {corpus} was made otherwise ({_differences(built, now)}); "
-            f"run kalm index build {corpus} --fresh to build it anew beside the one in use."
+            f"run kalm index rebuild {corpus} to build a new version beside the one in use."
         )
 
 

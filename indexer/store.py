@@ -244,7 +244,7 @@ def missing_generation(corpus: str, number: int, place: object) -> StoreError:
     """What to say where a generation should be and is not."""
     return StoreError(
         f"The index of {corpus} (generation {number}) is missing from {place}; "
-        f"run kalm index build {corpus} --fresh to make it again."
+        f"run kalm doctor {corpus} --repair to make it again."
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import BigInteger, Connection, DateTime, Engine, ForeignKey, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
@@ -116,6 +118,12 @@ class Database:
     def is_file(self) -> bool:
         """Whether it is a file of its own, which ``copy_to`` can copy."""
         return self._engine.dialect.name == "sqlite"
+
+    def schema(self) -> tuple[str, str]:
+        """The version of its schema, which a newer program may have changed, and the newest known here."""
+        with _calm(), self._engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        return found or "", ScriptDirectory.from_config(_migrations()).get_current_head() or ""
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of a file's database as it is at one moment, whoever writes to it meanwhile.
@@ -251,8 +259,7 @@ def migrate(connection: Connection) -> None:
     Raises:
         CatalogAway: If it is of a version that is not known here.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _migrations()
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
@@ -260,6 +267,12 @@ def migrate(connection: Connection) -> None:
         raise CatalogAway(
             f"The catalog was made by another version of this application ({error}); run the newest of them."
         ) from error
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def aware(moment: datetime) -> datetime:

@@ -8,6 +8,7 @@ import typer
 
 from app.bootstrap import services
 from app.cli.output import build_progress, console
+from app.services.health import Remedy, remedy_for
 from indexer.doctor import Finding
 
 
@@ -20,25 +21,35 @@ def doctor(
 ) -> None:
     """Hold sources, catalog and indexes against each other, both ways. Ends with 1 where something is wrong.
 
-    Repairing costs little: the vectors are in the cache, and searches go on meanwhile.
+    Repairing keeps the model and the width of an index and costs little: the vectors are in the cache, and searches go
+    on meanwhile.
 
     Example: kalm doctor handbook
     """
-    findings = list(services().doctor.examine(name))
+    findings = []
+    for finding in services().health.examine(name):
+        findings.append(finding)
+        if not as_json:
+            _tell(finding)
+    drifted = [finding.subject for finding in findings if remedy_for(finding) is Remedy.FRESH] if repair else []
+    for corpus in drifted:
+        again = _repaired(corpus)
+        findings = [finding for finding in findings if finding.subject != corpus] + again
+        if not as_json:
+            console.print(f"{corpus} is built anew.", soft_wrap=True)
+            for finding in again:
+                _tell(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
-    else:
-        for finding in findings:
-            _tell(finding)
-    drifted = [finding.subject for finding in findings if finding.name in ("passages", "index") and not finding.is_well]
-    if repair:
-        for corpus in drifted:
-            with build_progress(corpus) as on_progress:
-                services().indexing.build(corpus, fresh=True, on_progress=on_progress)
-            console.print(f"{corpus} is built anew.")
-        findings = [finding for finding in findings if finding.subject not in drifted]
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
+
+
+def _repaired(corpus: str) -> list[Finding]:
+    """Build an index anew as it was made, and look at it again."""
+    with build_progress(corpus) as on_progress:
+        services().indexing.repair(corpus, on_progress=on_progress)
+    return [finding for finding in services().health.examine(corpus) if finding.subject == corpus]
 
 
 def _tell(finding: Finding) -> None:

@@ -12,7 +12,7 @@ from app.bootstrap import services
 from app.cli.corpus import in_words, next_time
 from app.cli.migrate import migrate
 from app.cli.output import build_progress, console
-from app.cli.versions import check, discard, rebuild, rollback, swap, versions
+from app.cli.versions import check, clean, discard, rebuild, rollback, swap, versions
 from app.services.indexing import UpToDate
 from app.services.outlook import Outlook
 from indexer.nodes import ClusterError
@@ -21,7 +21,7 @@ from indexer.records import Run
 
 commands = typer.Typer(help="Build indexes and look at them.", no_args_is_help=True)
 commands.command()(migrate)
-for command in (rebuild, versions, check, swap, rollback, discard):
+for command in (rebuild, versions, check, swap, rollback, discard, clean):
     commands.command()(command)
 
 _SHARES = {
@@ -39,7 +39,7 @@ _Name = Annotated[str, typer.Argument(help="The corpus.")]
 def build(
     name: _Name,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Build from nothing, beside the index in use, with the configured model.")
+        bool, typer.Option("--fresh", help="Build from nothing with the configured model, and put it in use unchecked.")
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only write the plan down; kalm worker carries it out.")
@@ -77,13 +77,15 @@ def build(
 @commands.command()
 def plan(
     name: _Name,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="What kalm index rebuild would do.")] = False,
+    model: Annotated[str | None, typer.Option(help="The same with this model instead of the configured one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, every file named.")] = False,
 ) -> None:
     """Show what a build would do, how long it would take, and what the vectors would need. Nothing is done.
 
     Example: kalm index plan handbook
     """
-    ahead = services().indexing.outlook(name)
+    ahead = services().indexing.outlook(name, rebuild=rebuild or model is not None, model=model)
     if as_json:
         typer.echo(json.dumps(asdict(ahead), ensure_ascii=False, indent=2))
     else:
@@ -114,7 +116,9 @@ def status(name: _Name) -> None:
         console.print(f"By itself: {in_words(kept)}{due}.", soft_wrap=True)
         if kept.note:
             console.print(f"  problem: {kept.note}", soft_wrap=True)
-    if todo.is_empty:
+    if services().indexing.must_be_rebuilt(name):
+        _tell_must_be_rebuilt(name)
+    elif todo.is_empty:
         console.print("A build would change nothing.")
     else:
         console.print(
@@ -139,7 +143,17 @@ def _tell_submitted(name: str, run: Run | UpToDate) -> None:
     )
 
 
+def _tell_must_be_rebuilt(name: str) -> None:
+    console.print(
+        f"A build is refused: {name} was read or cut otherwise than is done now. kalm index rebuild {name} builds a "
+        f"new version, and kalm index plan {name} --rebuild tells what that takes.",
+        soft_wrap=True,
+    )
+
+
 def _tell_outlook(ahead: Outlook) -> None:
+    if ahead.must_be_rebuilt:
+        _tell_must_be_rebuilt(ahead.corpus)
     table = Table("", "files", "MB", box=box.SIMPLE)
     for share, label in _SHARES.items():
         table.add_row(label, f"{len(ahead.shares[share].files):,}", f"{ahead.shares[share].bytes / 1e6:,.1f}")
@@ -152,6 +166,9 @@ def _tell_outlook(ahead: Outlook) -> None:
         console.print(f"It takes about {ahead.seconds:,.0f} s, at the speed of run {ahead.measured_in}.")
     if ahead.passages is None:
         console.print("How many passages it makes is known after the first build.")
+        return
+    if not ahead.storage:
+        console.print(f"The index then holds about {ahead.passages:,} passages.")
         return
     console.print(f"The index then holds about {ahead.passages:,} passages; their vectors take, in MB:")
     sizes: dict[int, dict[str, str]] = {}

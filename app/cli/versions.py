@@ -1,4 +1,4 @@
-"""``kalm index rebuild`` and what follows: versions of an index, checked, put in use, gone back from."""
+"""``kalm index rebuild`` and what follows: versions of an index, checked, put in use, gone back from, cleaned up."""
 
 import json
 from collections.abc import Sequence
@@ -28,6 +28,10 @@ _Golden = Annotated[
 def rebuild(
     name: _Name,
     golden: _Golden = None,
+    model: Annotated[
+        str | None, typer.Option(help="What to build it with: a name, a folder or a hub id; else what is configured.")
+    ] = None,
+    dim: Annotated[int | None, typer.Option(min=1, help="Width of its vectors; else the model's own.")] = None,
     hold: Annotated[bool, typer.Option("--hold", help="Leave the new version beside the one in use.")] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only write it down; kalm worker builds the version.")
@@ -35,17 +39,18 @@ def rebuild(
 ) -> None:
     """Build an index anew beside the one in use, check it, and only then put it in use.
 
-    Searches go on, on one version or the other, never on both. What was in use is kept: kalm index rollback.
+    Searches go on, on one version or the other, never on both. What was in use is kept: kalm index rollback. Later
+    builds extend it with the configured model, so after a rebuild with another one set KALM_MODEL to it.
 
     Example: kalm index rebuild handbook --golden questions.jsonl
     """
     if detach:
-        services().indexing.submit(name, fresh=True, held=True)
+        services().indexing.submit(name, fresh=True, held=True, model=model, dim=dim)
         console.print(f"kalm worker builds the new version of {name}; kalm index swap {name} then puts it in use.")
         return
     _read(name, golden)  # before the work: a list that cannot be read should not cost it
     with build_progress(name) as on_progress:
-        report = services().indexing.rebuild(name, on_progress=on_progress)
+        report = services().indexing.rebuild(name, model, dim, on_progress=on_progress)
     console.print(f"Version {report.generation} of {name}: {report.documents:,} documents, {report.chunks:,} passages.")
     if hold:
         _tell_checks(services().versions.check(name, _read(name, golden)))
@@ -116,6 +121,24 @@ def discard(name: _Name) -> None:
     """
     numbers = ", ".join(map(str, services().versions.discard(name)))
     console.print(f"Version {numbers} of {name} is removed.")
+
+
+def clean(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove it; else it is only listed.")] = False,
+) -> None:
+    """List what nobody needs: indexes and uploads of no corpus, and what builds that were cut off left behind.
+
+    Example: kalm index clean --remove
+    """
+    unused = services().storage.unused()
+    for path, size in sorted(unused.items()):
+        console.print(f"  {size / 1e6:,.1f} MB  {path}", soft_wrap=True)
+    if not unused:
+        console.print("Nothing is unused.")
+    elif remove:
+        console.print(f"{services().storage.drop_unused() / 1e6:,.1f} MB are free again.")
+    else:
+        console.print(f"{sum(unused.values()) / 1e6:,.1f} MB are unused; kalm index clean --remove removes them.")
 
 
 def _read(name: str, golden: Path | None) -> list[GoldenQuery]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.services.indexing import IndexService, UpToDate, whoami
+from app.services.indexing import IndexService, UpToDate
+from app.services.workers import whoami
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.cron import Cron

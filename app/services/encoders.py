@@ -78,7 +78,7 @@ class Encoders:
         if encoder.fingerprint != manifest.fingerprint:
             raise WrongModel(
                 f"This index was made with other weights of {manifest.model} than are there now; put those back, or "
-                "build it anew with kalm index build NAME --fresh."
+                "build a new version with kalm index rebuild NAME."
             )
         return encoder.resized(manifest.dim)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.services.storage import Storage
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.doctor import Doctor, Finding
@@ -62,6 +63,7 @@ class Health:
 
     catalog: Catalog
     doctor: Doctor
+    storage: Storage
     ask_server: Callable[[], int] | None
 
     def examine(self, corpus: str | None = None) -> Iterator[Finding]:
@@ -71,8 +73,11 @@ class Health:
             CatalogError: If there is no such corpus.
         """
         yield self._database()
+        yield self._schema()
         if self.ask_server is not None:
             yield self._server(self.ask_server)
+        if corpus is None:
+            yield self._unused()
         yield from self.doctor.examine(corpus)
 
     def _database(self) -> Finding:
@@ -81,6 +86,17 @@ class Health:
         took = 1000 * (time.perf_counter() - started)
         kind = "SQLite" if self.catalog.database.is_file else "PostgreSQL"
         return Finding("installation", "database", True, f"{kind} answered in {took:,.0f} ms: {count:,} corpora")
+
+    def _schema(self) -> Finding:
+        found, newest = self.catalog.database.schema()
+        remedy = "restart everything with the newest version of this application"
+        said = f"the catalog's schema is {found}" + ("" if found == newest else f", and {newest} is known here")
+        return Finding("installation", "schema", found == newest, said, remedy)
+
+    def _unused(self) -> Finding:
+        unused = self.storage.unused()
+        said = f"{len(unused):,} folders with {sum(unused.values()) / 1e6:,.1f} MB belong to nothing that is there"
+        return Finding("installation", "unused", not unused, said, "kalm index clean lists and removes them")
 
     def _server(self, ask: Callable[[], int]) -> Finding:
         try:

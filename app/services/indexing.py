@@ -1,17 +1,16 @@
 """Builds: what would change, and making it so."""
 
-import getpass
 import os
-import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.services.encoders import Encoders, WrongModel
-from app.services.outlook import Outlook, outlook
+from app.services.outlook import Outlook, compared, find_there, outlook
+from app.services.workers import whoami
 from embedder.cache import CachedEncoder, VectorCache
-from embedder.catalogue import PUBLISHED, source_of
+from embedder.catalogue import source_of
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.chunking import CHUNKING
@@ -22,7 +21,7 @@ from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.nodes import RayCluster
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
-from indexer.plan import FoundFile, Plan, file_digest, find_files, may_have_moved, plan
+from indexer.plan import Plan, plan
 from indexer.readers import READER_VERSION
 from indexer.records import Corpus, Manifest, Run, RunState
 from indexer.store import VectorEngine
@@ -95,15 +94,23 @@ class IndexService:
         )  # what has changed since that run was planned
         return report if isinstance(later, UpToDate) else _both(report, later)
 
-    def rebuild(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
-        """Build a version from nothing with the model configured now, which then waits beside the one in use.
+    def rebuild(
+        self,
+        name: str,
+        model: str | None = None,
+        dim: int | None = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> BuildReport:
+        """Build a version from nothing, which then waits beside the one in use; model and width as for ``submit``.
 
         Raises:
             CatalogError: As ``build`` does.
             BuildRefused: As ``build`` does.
+            InvalidInput: If the model has no such width.
             VersionWaits: If one waits already.
         """
-        submitted = self.submit(name, fresh=True, held=True)
+        submitted = self.submit(name, fresh=True, held=True, model=model, dim=dim)
         assert isinstance(submitted, Run)  # noqa: S101 - a build from nothing is never up to date
         return self._work(submitted, on_progress)
 
@@ -115,6 +122,7 @@ class IndexService:
         held: bool = False,
         model: str | None = None,
         dim: int | None = None,
+        like: Manifest | None = None,
         by: str = "",
     ) -> Run | UpToDate:
         """Plan a build as a run for workers; one that is there already and fits is that run.
@@ -125,34 +133,64 @@ class IndexService:
             held: Have what is built wait beside the index in use.
             model: What to build with; None takes what is configured.
             dim: Width of the vectors of a fresh build; None takes the model's own.
+            like: What a fresh build takes model, width, arithmetic and engine of instead.
             by: The program that asks, where it is no person; such a build never empties an index.
 
         Raises:
             CatalogError: As ``build`` does.
             BuildRefused: As ``build`` does, and if a program would empty the index.
+            InvalidInput: If the model has no such width.
         """
         corpus = self._catalog.corpus(name)
+        if like is not None:
+            model, dim = like.model, like.dim
         configured = source_of(model) if model else self._encoders.default_source
         run = self._joinable(corpus, fresh, held, configured, dim)
         if run is not None:
             return run
-        found = _find_files(corpus)
+        found = find_there(corpus)
         todo = plan({} if fresh else self._catalog.files(name, corpus.live), found)
         if by and not found and todo.gone:
             raise BuildRefused(
                 f"{corpus.place} holds no file any more that is read, as if a drive were not mounted; put the files "
                 f"back or, if the index of {name} is to be emptied, run kalm index build {name}."
             )
-        manifest = None if corpus.live is None or fresh else self._catalog.generation(name, corpus.live).manifest
+        manifest = None if fresh else self.made_with(name)
         if manifest is not None and manifest.model != configured:
             raise BuildRefused(
                 f"The index of {name} was made with {manifest.model}, and now {configured} is configured; "
-                f"run kalm index build {name} --fresh to build it anew, or set KALM_MODEL={manifest.model}."
+                f"run kalm index rebuild {name} to build it anew, or set KALM_MODEL={manifest.model}."
             )
         if manifest is not None and todo.is_empty and self._is_current(manifest):
             return UpToDate(todo)  # without loading a model, so that looking costs next to nothing
-        with self._parts(manifest, model, dim) as parts:
+        with self._parts(like or manifest, model, dim) as parts:
             return parts.submit(corpus, todo, found, fresh=fresh, by=by or whoami(), held=held)
+
+    def repair(self, name: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> BuildReport:
+        """Make an index again as it was made, with vectors from the cache; raises as ``submit_repair`` does."""
+        return self._work(self.submit_repair(name), on_progress)
+
+    def submit_repair(self, name: str) -> Run:
+        """Plan that for workers.
+
+        Raises:
+            CatalogError: As ``build`` does.
+            BuildRefused: As ``build`` does, and if it cannot be made as it was: its readers or its chunking are past.
+            WrongModel: If its model now has other weights.
+        """
+        if self.must_be_rebuilt(name):
+            raise BuildRefused(
+                f"The index of {name} was read or cut otherwise than is done now and cannot be made again as it was; "
+                f"build a new version beside it with kalm index rebuild {name}."
+            )
+        run = self.submit(name, fresh=True, like=self.made_with(name))
+        assert isinstance(run, Run)  # noqa: S101 - a build from nothing is never up to date
+        return run
+
+    def made_with(self, name: str) -> Manifest | None:
+        """What the index in use was made with, if there is one; raises CatalogError if there is no such corpus."""
+        live = self._catalog.corpus(name).live
+        return None if live is None else self._catalog.generation(name, live).manifest
 
     def plan(self, name: str) -> tuple[Corpus, Plan]:
         """What a build would do now.
@@ -162,14 +200,28 @@ class IndexService:
             BuildRefused: If its folder is gone.
         """
         corpus = self._catalog.corpus(name)
-        return corpus, plan(self._catalog.files(name, corpus.live), _find_files(corpus))
+        return corpus, plan(self._catalog.files(name, corpus.live), find_there(corpus))
 
-    def outlook(self, name: str, on_progress: Callable[[float, str], None] = lambda *_: None) -> Outlook:
+    def must_be_rebuilt(self, name: str) -> bool:
+        """Whether an index was read or cut otherwise than is done now, so that no build can extend it."""
+        made = self.made_with(name)
+        return made is not None and not self._is_current(made)
+
+    def outlook(
+        self,
+        name: str,
+        on_progress: Callable[[float, str], None] = lambda *_: None,
+        *,
+        rebuild: bool = False,
+        model: str | None = None,
+    ) -> Outlook:
         """What a build would do now, files that moved told apart, and what it would cost. Nothing is done.
 
         Args:
             name: The corpus.
             on_progress: Told how far it is with ``listing`` its files, then with ``comparing`` some: 0 to 1.
+            rebuild: Look ahead at a rebuild instead, which reads every file.
+            model: What to rebuild with; None takes what is configured.
 
         Raises:
             CatalogError: If there is no such corpus.
@@ -177,22 +229,13 @@ class IndexService:
         """
         corpus = self._catalog.corpus(name)
         on_progress(0.0, "listing")
-        known, found = self._catalog.files(name, corpus.live), _find_files(corpus)
-        moved = {uri: found[uri].path for uri in may_have_moved(known, found)}
-        todo = plan(known, found, _digests(moved, lambda share: on_progress(share, "comparing")))
         live = None if corpus.live is None else self._catalog.generation(name, corpus.live)
-        model = self._encoders.default_source if live is None else live.manifest.model
-        published = PUBLISHED[model].dims if model in PUBLISHED else ()
-        return outlook(
-            name,
-            todo,
-            known,
-            found,
-            model=model,
-            speed=self._jobs.speed(model),
-            chunks=live.chunks if live else 0,
-            dims=published or ((live.manifest.dim,) if live else ()),
-        )
+        known, found = self._catalog.files(name, corpus.live), find_there(corpus)
+        source = live.manifest.model if live and not rebuild else source_of(model or self._encoders.default_source)
+        todo = plan({}, found) if rebuild else compared(known, found, lambda share: on_progress(share, "comparing"))
+        speed = self._jobs.speed(source, name)
+        refused = not rebuild and self.must_be_rebuilt(name)
+        return outlook(name, todo, known, found, source, speed, live, must_be_rebuilt=refused, rebuild=rebuild)
 
     def work(self, *, wait: bool, on_error: Callable[[Run, AppError], None]) -> None:
         """Work on every run that waits for it, oldest first.
@@ -258,7 +301,7 @@ class IndexService:
 
     def _look_again(self, corpus: Corpus, failed: Collection[str], number: int) -> Run | None:
         """A run for those of these files that are there, with the parts of a generation; None where none is."""
-        found = _find_files(corpus)
+        found = find_there(corpus)
         there = tuple(sorted(found.keys() & set(failed)))
         if not there:
             return None
@@ -294,8 +337,8 @@ class IndexService:
         if run.held != held:
             kind = "rebuild" if run.held else "build"
             raise BuildRefused(
-                f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm index {kind} "
-                f"{corpus.name} or kalm worker, or end it with kalm jobs cancel {run.id}."
+                f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm worker --once, or end it "
+                f"with kalm jobs cancel {run.id}."
             )
         same_model = run.manifest.model == (model or self._encoders.default_source) and dim in (None, run.manifest.dim)
         if run.state is not RunState.CANCELLING and same_model and self._fits(run, corpus, fresh):
@@ -342,27 +385,6 @@ class IndexService:
         return same_chunking and versions == (READER_VERSION, self._lexical.version)
 
 
-def _find_files(corpus: Corpus) -> Mapping[str, FoundFile]:
-    """What is there now; a folder that is gone is a drive not mounted rather than a wish to empty the index."""
-    if not corpus.url and not os.path.exists(corpus.root):  # as if gone where a network does not answer
-        raise BuildRefused(
-            f"{corpus.root}, for which {corpus.name} stands, is not there; put it back, or forget the corpus with "
-            f"kalm corpus remove {corpus.name}."
-        )
-    return find_files(corpus)
-
-
-def _digests(paths: Mapping[str, Path], on_progress: Callable[[float], None]) -> dict[str, str]:
-    digests: dict[str, str] = {}
-    for number, (uri, path) in enumerate(paths.items()):
-        on_progress(number / len(paths))
-        try:
-            digests[uri] = file_digest(path)
-        except OSError:  # the build will say so
-            continue
-    return digests
-
-
 def _both(first: BuildReport, second: BuildReport) -> BuildReport:
     return BuildReport(
         generation=second.generation,
@@ -372,12 +394,3 @@ def _both(first: BuildReport, second: BuildReport) -> BuildReport:
         failed={**first.failed, **second.failed},
         seconds=first.seconds + second.seconds,
     )
-
-
-def whoami() -> str:
-    """Who asks for a run, as far as the system knows."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may have no name for its user
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

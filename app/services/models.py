@@ -82,7 +82,7 @@ class Models:
             name=name,
             about=entry.about if entry else "",
             licence=entry.licence if entry else "",
-            dims=PUBLISHED[name].dims if name in PUBLISHED else _dims(name) if here else (),
+            dims=dims_of(name),
             is_default=name == default,
             is_here=here,
             is_loaded=is_loaded,
@@ -96,6 +96,11 @@ class Models:
                 model = self._catalog.generation(corpus.name, corpus.live).manifest.model
                 users[model] = (*users.get(model, ()), corpus.name)
         return users
+
+
+def dims_of(name: str) -> tuple[int, ...]:
+    """Widths that vectors of a model may have; empty where that is not known, since it is not here."""
+    return PUBLISHED[name].dims if name in PUBLISHED else _dims(name) if is_here(name) else ()
 
 
 def _dims(name: str) -> tuple[int, ...]:

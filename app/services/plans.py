@@ -39,6 +39,7 @@ class KeptPlan:
     measured_in: int | None
     passages: int | None
     storage: tuple[VectorStorage, ...]
+    must_be_rebuilt: bool
 
     @classmethod
     def of(cls, kept: Mapping[str, Any], made: datetime, is_current: bool) -> Self:
@@ -46,6 +47,7 @@ class KeptPlan:
         shares = {kind: KeptShare(**(share | {"names": tuple(share["names"])})) for kind, share in kept["shares"]}
         storage = tuple(VectorStorage(**each) for each in kept["storage"])
         rest = {name: kept[name] for name in ("model", "seconds", "measured_in", "passages")}
+        rest["must_be_rebuilt"] = kept.get("must_be_rebuilt", False)  # plans of earlier versions do not say
         return cls(made=made, is_current=is_current, shares=shares, storage=storage, **rest)
 
 
@@ -63,6 +65,7 @@ def shortened(ahead: Outlook) -> dict[str, Any]:
         "measured_in": ahead.measured_in,
         "passages": ahead.passages,
         "storage": storage,
+        "must_be_rebuilt": ahead.must_be_rebuilt,
     }
 
 

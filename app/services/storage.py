@@ -88,18 +88,20 @@ class Storage:
         """Measure everything."""
         taken = (*self._indexes(), *self._uploaded(), *self._files())
         disk = shutil.disk_usage(self._data)
-        unused = sum(_size(path) for path in self._unused())
-        return StorageReport(taken, unused, disk.free, disk.total)
+        return StorageReport(taken, sum(self.unused().values()), disk.free, disk.total)
 
     def index_bytes(self, corpus: str) -> int:
         """What the versions of a corpus in the data folder take."""
         return sum(_size(path) for path in self._generations(corpus).values())
 
+    def unused(self) -> dict[Path, int]:
+        """Folders that ``drop_unused`` would remove, with the bytes each takes."""
+        return {path: _size(path) for path in self._unused()}
+
     def drop_unused(self) -> int:
         """Remove what belongs to no corpus, and what builds and uploads that died left. Returns the bytes freed."""
         freed = 0
-        for path in self._unused():
-            size = _size(path)
+        for path, size in self.unused().items():
             doomed = path.with_name(f"dropped-{path.name}")
             path.rename(doomed)  # so that nobody opens half of it
             shutil.rmtree(doomed, ignore_errors=True)

@@ -175,10 +175,10 @@ class UpkeepService:
         name = finding.subject
         match remedy:
             case Remedy.BUILD:
-                run = self.indexing.submit(name, model=self._made_with(name)[0])
+                made = self.indexing.made_with(name)
+                run = self.indexing.submit(name, model=made.model if made else None)
             case Remedy.FRESH:
-                model, dim = self._made_with(name)
-                run = self.indexing.submit(name, fresh=True, model=model, dim=dim)
+                run = self.indexing.submit_repair(name)
             case Remedy.REBUILD:
                 run = self.indexing.submit(name, fresh=True, held=True)
             case Remedy.RETRY:
@@ -188,11 +188,3 @@ class UpkeepService:
             case Remedy.NONE:
                 raise NoRemedy(f"This cannot be mended from a page: {finding.remedy or finding.found}.")
         return run if isinstance(run, Run) else None
-
-    def _made_with(self, name: str) -> tuple[str | None, int | None]:
-        """Model and width of a live index; what is configured where there is none."""
-        live = self.catalog.corpus(name).live
-        if live is None:
-            return None, None
-        manifest = self.catalog.generation(name, live).manifest
-        return manifest.model, manifest.dim

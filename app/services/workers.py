@@ -1,5 +1,8 @@
 """Who carries out builds on this machine, and how another one is started."""
 
+import getpass
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -99,3 +102,12 @@ def _holders(folder: Path) -> set[tuple[str, int]]:
         except FileNotFoundError:  # signed off since
             continue
     return holders
+
+
+def whoami() -> str:
+    """Who asks for a run, as far as the system knows."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for its user
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

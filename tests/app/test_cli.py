@@ -164,7 +164,7 @@ def test_a_fresh_build_looks_at_everything_again(cli, shelf):
 def test_an_index_is_not_extended_with_another_model(cli, shelf, tiny_checkpoint):
     cli("index", "build", "shelf")
     other = {"KALM_MODEL": tiny_checkpoint("llama")}
-    assert "kalm index build shelf --fresh" in cli("index", "build", "shelf", **other).refusal
+    assert "kalm index rebuild shelf" in cli("index", "build", "shelf", **other).refusal
     assert cli("index", "build", "shelf", "--fresh", **other).code == 0
     assert found(cli("search", "shelf", "apples", "--limit", "1", "--json"))
 
@@ -332,7 +332,7 @@ def test_an_index_that_was_lost_is_refused_in_one_line(cli, shelf):
     cli("index", "build", "shelf")
     for generation in (cli.data / "indexes/shelf").glob("generation-*"):
         generation.rename(cli.folder / generation.name)
-    assert "kalm index build shelf --fresh" in cli("search", "shelf", "honey").refusal
+    assert "kalm doctor shelf --repair" in cli("search", "shelf", "honey").refusal
 
 
 def test_a_damaged_index_is_refused_in_one_line(cli, shelf):

@@ -61,6 +61,28 @@ def test_a_plan_tells_what_is_to_do_and_does_nothing(cli, shelf):
     assert [run["id"] for run in jobs(cli)] == [1]
 
 
+def test_a_rebuild_is_planned_over_every_file_with_the_model_asked_for(cli, shelf, tiny_checkpoint):
+    cli("index", "build", "shelf")
+    ahead = json.loads(cli("index", "plan", "shelf", "--rebuild", "--json").out)
+    assert (ahead["shares"]["add"]["files"], ahead["shares"]["unchanged"]["files"]) == (["a.md", "b.txt"], [])
+    assert (ahead["measured_in"], ahead["passages"], ahead["seconds"] > 0) == (1, 2, True)
+    assert {kept["dim"] for kept in ahead["storage"]} == {32, 16, 8}
+    other = tiny_checkpoint("llama")
+    shown = cli("index", "plan", "shelf", "--model", other).out
+    assert f"no build with {other} has been measured" in shown
+    assert "no build with nothing-of-this-name" in cli("index", "plan", "shelf", "--model", "nothing-of-this-name").out
+
+
+def test_a_plan_says_that_an_index_read_otherwise_has_to_be_rebuilt(cli, shelf, monkeypatch):
+    cli("index", "build", "shelf")
+    monkeypatch.setattr("app.services.indexing.READER_VERSION", "later")
+    for shown in (cli("index", "plan", "shelf").out, cli("index", "status", "shelf").out):
+        assert "kalm index rebuild shelf builds a new version" in shown
+    assert json.loads(cli("index", "plan", "shelf", "--json").out)["must_be_rebuilt"]
+    shutil.rmtree(next(cli.data.glob("indexes/shelf/generation-*")))
+    assert "cannot be made again as it was" in cli("doctor", "shelf", "--repair", "--json").refusal
+
+
 # Runs
 
 

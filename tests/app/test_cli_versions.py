@@ -58,6 +58,32 @@ def test_a_worker_builds_a_version_that_waits(cli, shelf):
     assert versions(cli) == [(True, False, 2)]
 
 
+def test_a_version_is_rebuilt_with_the_model_and_the_width_asked_for(cli, shelf, tiny_checkpoint):
+    assert "has no vectors of 17 dimensions; it has 32, 16" in cli("index", "rebuild", "shelf", "--dim", 17).refusal
+    refused = cli("index", "rebuild", "shelf", "--model", "nothing-of-this-name").refusal
+    assert "nothing-of-this-name" in refused
+    other = tiny_checkpoint("llama")
+    done(cli("index", "rebuild", "shelf", "--model", other, "--dim", 16))
+    live = json.loads(done(cli("index", "versions", "shelf", "--json")))[0]
+    assert (live["is_live"], live["generation"]["manifest"]["dim"]) == (True, 16)
+    assert live["generation"]["manifest"]["model"] == str(other)
+    done(cli("index", "rebuild", "shelf", "--dim", 8, "--detach"))
+    assert json.loads(done(cli("jobs", "--json")))[0]["manifest"]["dim"] == 8
+
+
+def test_what_nobody_needs_is_listed_and_removed_when_told_so(cli, shelf):
+    assert done(cli("index", "clean")) == "Nothing is unused.\n"
+    left = cli.data / "indexes" / "gone"
+    left.mkdir()
+    (left / "points").write_bytes(b"x" * 200_000)
+    listed = done(cli("index", "clean"))
+    assert str(left) in listed
+    assert "0.2 MB are unused; kalm index clean --remove removes them." in listed
+    assert left.exists()
+    assert "0.2 MB are free again." in done(cli("index", "clean", "--remove"))
+    assert not left.exists()
+
+
 def test_a_build_and_a_rebuild_do_not_end_each_other(cli, shelf):
     done(cli("index", "rebuild", "shelf", "--detach"))
     refused = cli("index", "build", "shelf")

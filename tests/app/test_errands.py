@@ -69,7 +69,7 @@ def test_a_plan_that_fails_says_why_and_the_one_before_stays(errands, shelf, do,
     def fail(*_):
         raise FolderUnreadable("The disk is gone; put it back.")
 
-    monkeypatch.setattr("app.services.indexing.find_files", fail)
+    monkeypatch.setattr("app.services.outlook.find_files", fail)
     failed = do(Errand.PLAN, corpus="shelf")
     assert (failed.state, failed.error) == (TaskState.FAILED, "The disk is gone; put it back.")
     assert errands.last(EDITOR, [Errand.PLAN], "shelf") == failed

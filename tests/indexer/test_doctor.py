@@ -9,6 +9,7 @@ from embedder.errors import AppError
 from indexer.doctor import Doctor
 from indexer.jobs import Jobs
 from indexer.lexical import SparseVector
+from indexer.plan import find_files, plan
 from indexer.store import Point
 
 
@@ -20,10 +21,10 @@ def books(bench):
     return bench
 
 
-def examine(bench, encoder_for=None):
+def examine(bench, encoder_for=None, only=None):
     jobs = Jobs(bench.catalog.database)
     doctor = Doctor(bench.catalog, jobs, bench.engine, encoder_for or (lambda manifest: bench.encoder), bench.data)
-    return {finding.name: finding for finding in doctor.examine()}
+    return {finding.name: finding for finding in doctor.examine(only)}
 
 
 def wrong(findings):
@@ -65,7 +66,7 @@ def test_passages_the_catalog_does_not_know_are_counted(books):
 
 def test_an_index_that_is_gone_can_be_built_again(books):
     books.engine.drop("books", books.catalog.corpus("books").live)
-    assert wrong(examine(books)) == {"index": "kalm index build books --fresh"}
+    assert wrong(examine(books)) == {"index": "kalm doctor books --repair"}
     books.build(fresh=True)
     assert wrong(examine(books)) == {}
 
@@ -87,6 +88,24 @@ def test_a_model_that_cannot_be_had(books):
     assert wrong(examine(books, nowhere)) == {"model": "kalm index rebuild books"}
 
 
+def test_versions_that_are_kept_and_that_wait_are_counted(books):
+    kept = books.catalog.corpus("books").live
+    books.write("new.txt", "new")
+    books.build()
+    assert examine(books)[f"version {kept}"].found == "it is kept with 6 of 6 passages"
+    books.engine.drop("books", kept)
+    damaged = examine(books)[f"version {kept}"]
+    assert (damaged.is_well, damaged.found) == (True, "it is kept with 0 of 6 passages and cannot be gone back to")
+
+    corpus, parts = books.catalog.corpus("books"), books.parts()
+    there = find_files(corpus)
+    run = parts.submit(corpus, plan({}, there), there, fresh=True, by="test", held=True)
+    waiting = parts.work(run.id, on_progress=lambda _: None).generation
+    assert examine(books)[f"version {waiting}"].found == "it waits with 7 of 7 passages"
+    books.engine.drop("books", waiting)
+    assert wrong(examine(books)) == {f"version {waiting}": "kalm index discard books"}
+
+
 def test_a_corpus_that_is_not_built(bench):
     assert wrong(examine(bench)) == {"build": "kalm index build books"}
 
@@ -96,6 +115,15 @@ def test_a_run_that_failed_is_told(books):
     run = books.submit()
     books.parts().leases.fail(run.id, "", "No space.")
     assert wrong(examine(books))[f"run {run.id}"] == f"kalm jobs resume {run.id}"
+
+
+def test_a_corpus_is_well_where_only_the_build_of_another_failed(books):
+    books.catalog.add_corpus("other", books.root)
+    parts = books.parts()
+    run = parts.jobs.submit("other", [], parts.manifest(), None, by="test")
+    parts.leases.fail(run.id, "", "No space.")
+    assert wrong(examine(books, only="books")) == {}
+    assert f"run {run.id}" in wrong(examine(books, only="other"))
 
 
 def test_a_copy_of_the_database_is_one_moment_of_it(books, tmp_path):

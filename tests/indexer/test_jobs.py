@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from job_cases import LEASE, Desk, documents, outcome, staged
 
 from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
-from indexer.jobs import JobError
+from indexer.jobs import JobError, Speed
 from indexer.leases import LeaseLost, Leases
 from indexer.records import FileOutcome, RunState
 
@@ -337,6 +337,20 @@ def test_only_work_counts_as_time(desk):
     assert desk.write_store(run).seconds == pytest.approx(6)
     assert desk.jobs.speed("m").bytes_per_second == pytest.approx(20 / 6)
     assert desk.jobs.speed("other") is None
+
+
+def test_an_update_tells_what_it_takes_beside_embedding_and_not_how_fast_a_model_is(desk):
+    def work(seconds, *uris, base=None):
+        run = desk.submit(*uris, base=base)
+        tasks = desk.lease(run, "worker")
+        desk.now += seconds
+        desk.leases.complete(run.id, "worker", [(task, outcome(task)) for task in tasks], encoded=len(tasks))
+        return desk.write_store(run)
+
+    first = work(2, "a", "b")
+    work(6, "c", base=first.generation)
+    assert desk.jobs.speed("m", "books") == Speed(first.id, pytest.approx(10), pytest.approx(5))
+    assert desk.jobs.speed("m", "other") == Speed(first.id, pytest.approx(10), 0)
 
 
 def test_a_run_out_of_the_cache_says_nothing_about_speed(desk):

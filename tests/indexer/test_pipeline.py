@@ -144,7 +144,7 @@ def test_another_model_is_refused_and_a_fresh_build_takes_it(bench):
     bench.build()
     bench.encoder.fingerprint = "f" * 16
     bench.write("bread.txt", "Bread rises.")
-    with pytest.raises(BuildRefused, match=r"fingerprint was 0123456789abcdef and is f+.* books --fresh"):
+    with pytest.raises(BuildRefused, match=r"fingerprint was 0123456789abcdef and is f+.* kalm index rebuild books"):
         bench.build()
     assert found(bench, "bread") == set()
     bench.build(fresh=True)

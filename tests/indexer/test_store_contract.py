@@ -230,7 +230,7 @@ def test_a_generation_dropped_in_the_process_stays_open_for_its_readers(tmp_path
 
 
 def test_a_missing_generation_is_one_sentence(engine):
-    with pytest.raises(StoreError, match=r"generation 7\) is missing .* kalm index build books --fresh"):
+    with pytest.raises(StoreError, match=r"generation 7\) is missing .* kalm doctor books --repair"):
         engine.open("books", 7)
 
 

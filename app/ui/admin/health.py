@@ -11,7 +11,7 @@ from app.ui.admin import errands, pieces
 from app.ui.admin.desk import Desk, change
 from app.ui.admin.state import AdminState, Section
 from app.ui.frame import calm_errors
-from app.ui.i18n import Translator
+from app.ui.i18n import Translator, catalogue
 from app.ui.markup import as_label
 from indexer.doctor import Finding
 from indexer.task_tables import Task, TaskState
@@ -98,8 +98,8 @@ def _subject(finding: Finding, t: Translator) -> str:
 
 
 def _name(finding: Finding, t: Translator) -> str:
-    known = ("database", "server", "disk", "build", "sources", "files", "model", "index", "passages", "recall")
-    return t(f"admin.health.name.{finding.name}") if finding.name in known else finding.name
+    key = f"admin.health.name.{finding.name}"
+    return t(key) if key in catalogue(t.language) else finding.name
 
 
 def _examine(desk: Desk) -> None:

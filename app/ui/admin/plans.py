@@ -33,7 +33,10 @@ def draw(desk: Desk, name: str) -> None:
 
 def _tables(kept: KeptPlan, t: Translator) -> None:
     is_empty = not any(kept.shares[share].files for share in _CHANGES)
-    st.html(pieces.line(t("admin.plan.nothing") if is_empty else _time(kept, t), t))
+    if kept.must_be_rebuilt:
+        st.html(pieces.said(t("admin.plan.rebuild"), True, t))
+    else:
+        st.html(pieces.line(t("admin.plan.nothing") if is_empty else _time(kept, t), t))
     st.html(_shares(kept, t))
     for kind in _CHANGES:
         share = kept.shares[kind]

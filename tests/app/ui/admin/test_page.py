@@ -211,6 +211,16 @@ def test_a_look_at_the_folder_goes_on_when_the_page_is_left_and_is_shown_again(o
     assert "out of date" in words(open_admin(EDITOR))
 
 
+def test_a_plan_for_an_index_that_was_read_otherwise_says_so(open_admin, instant, shelf, made, carry_out, monkeypatch):
+    made.admin.build(OWNER, "shelf")
+    carry_out()
+    monkeypatch.setattr("app.services.indexing.READER_VERSION", "later")
+    page = open_admin(EDITOR)
+    page.button(key="show_plan").click().run()
+    assert "A build is refused" in words(page)
+    assert "up to date" not in words(page)
+
+
 def test_what_cannot_be_entered_as_a_build_says_so_among_the_builds(open_admin, instant, shelf, tmp_path):
     (tmp_path / "shelf").rename(tmp_path / "elsewhere")
     page = open_admin(EDITOR)
