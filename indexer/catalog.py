@@ -310,12 +310,19 @@ class Catalog:
             staging.sweep(session, corpus, number)
 
     def prune(self, corpus: str, keep: int) -> list[int]:
-        """Forget all but the newest ``keep`` generations, and rows only the others had. Returns their numbers."""
+        """Forget what is older than the newest ``keep`` finished generations and the live one. Returns its numbers.
+
+        The live one may be an earlier one by now: somebody may have gone back since the caller's was put in use.
+        """
         mine = GenerationRow.corpus == corpus
+        finished = select(GenerationRow.number).where(mine, GenerationRow.sealed).order_by(GenerationRow.number.desc())
         with self.database.writing() as session:
-            numbers = list(session.scalars(select(GenerationRow.number).where(mine).order_by(GenerationRow.number)))
-            dropped, oldest = numbers[:-keep], numbers[-keep:][0]
-            session.execute(delete(GenerationRow).where(mine, GenerationRow.number < oldest))
+            live = session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus))
+            newest = session.scalars(finished.limit(keep)).all()
+            oldest = min((*newest, *([] if live is None else [live])), default=0)
+            older = and_(mine, GenerationRow.number < oldest)
+            dropped = list(session.scalars(select(GenerationRow.number).where(older).order_by(GenerationRow.number)))
+            session.execute(delete(GenerationRow).where(older))
             for table in (FileRow, DocumentRow):
                 session.execute(delete(table).where(table.corpus == corpus, table.retired <= oldest))
             return dropped

@@ -190,6 +190,20 @@ def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
     assert catalog.prune("books", keep=2) == []
 
 
+def test_pruning_keeps_the_live_generation_however_old_and_counts_finished_ones_alone(catalog):
+    numbers = [build(catalog, [indexed("a", digest=str(n))]) for n in range(3)]
+    begin(catalog, numbers[2])
+    assert catalog.prune("books", keep=3) == []
+    catalog.put_in_use("books", numbers[0])
+    assert catalog.prune("books", keep=2) == []
+    assert _digests(catalog, numbers[0], "a") == ["0"]
+    catalog.put_in_use("books", numbers[2])
+    assert catalog.prune("books", keep=2) == numbers[:1]
+    assert [_digests(catalog, number, "a") for number in numbers] == [[], ["1"], ["2"]]
+    catalog.remove_corpus("books")
+    assert catalog.prune("books", keep=2) == []
+
+
 def test_removing_a_corpus_leaves_nothing(catalog, catalog_url):
     build(catalog, [indexed("a")])
     Jobs(catalog.database).submit("books", [PlannedFile("a", b"a", 1, 1)], MANIFEST, None, by="test")

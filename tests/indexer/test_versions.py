@@ -90,6 +90,23 @@ def test_of_many_rebuilt_versions_the_last_two_are_kept(books, versions):
     assert len(uris(books)) == 13
 
 
+def test_a_version_that_was_gone_back_to_while_another_was_published_stays(books, versions, monkeypatch):
+    books.write("new.txt", "A new article about honey.")
+    books.build()
+
+    def publish(self, corpus, number):
+        monkeypatch.undo()
+        versions.rollback("books", books.first)
+
+    books.write("newer.txt", "A newer article about honey.")
+    monkeypatch.setattr(type(books.engine), "publish", publish)
+    third = books.build().generation
+    assert [number for number, is_live, _ in standings(versions) if is_live] == [books.first]
+    assert {"new.txt", "newer.txt"}.isdisjoint(uris(books))
+    assert versions.swap("books", version=third, force=True) == third
+    assert {"new.txt", "newer.txt"} <= uris(books)
+
+
 def test_nothing_is_built_over_a_version_that_waits(books, versions):
     waiting = rebuild(books)
     books.write("new.txt", "A new article about honey.")
