@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from indexer import staging
 from indexer.duplicate_tables import similar_documents
+from indexer.jobs import refuse_beside_run
 from indexer.records import (
     Corpus,
     Duplicate,
@@ -281,8 +282,11 @@ class Catalog:
 
         Raises:
             CatalogError: If it is not there, or not finished.
+            JobError: If the corpus has a run that is not over: what it builds begins with the one in use now, and
+                would take the place of the other.
         """
         with self.database.writing() as session:
+            refuse_beside_run(session, corpus)
             row = session.get(GenerationRow, (corpus, number))
             if row is None or not row.sealed:
                 raise CatalogError(

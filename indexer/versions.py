@@ -110,6 +110,7 @@ class Versions:
 
         Raises:
             NoVersion: If it is not kept.
+            JobError: If a run of the corpus is not over; nothing has changed.
         """
         live = self.catalog.corpus(corpus).live or 0
         earlier = [each for each in self.catalog.generations(corpus) if each.number < live]
