@@ -185,8 +185,23 @@ def file_filter(include: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def printable(uri: str) -> str:
-    """A file name is bytes; what is not UTF-8 in it cannot be stored or shown."""
-    return uri.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A file name is bytes. One that is not UTF-8 is spelled as well as can be, with a digest of what it really is."""
+    return "/".join(map(_spelled, uri.split("/")))
+
+
+def _spelled(name: str) -> str:
+    """A part of a path; what comes after its first dot says of which type it is, and stays where it is."""
+    raw = name.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        shown = raw.decode("gbk")  # most of them are names from a Chinese Windows
+    except UnicodeDecodeError:
+        shown = raw.decode("utf-8", "replace")
+    start, dot, end = shown.partition(".")
+    return f"{start}~{hashlib.blake2b(raw, digest_size=5).hexdigest()}{dot}{end}"
 
 
 def _stamp(file: FileState | FoundFile) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -104,11 +105,16 @@ def test_a_single_file_is_a_corpus(root):
     assert names(root / "a.md") == ["a.md"]
 
 
-def test_a_name_that_is_not_utf8_is_shown_with_a_replacement(root):
-    (root / "x").mkdir()
-    with open(bytes(root) + b"/x/\xff.txt", "w") as file:
-        file.write("text")
-    assert "x/\N{REPLACEMENT CHARACTER}.txt" in names(root)
+def test_names_that_are_not_utf8_stay_apart_and_are_shown_as_well_as_can_be(root):
+    for folder in ("x", "x/资料"):
+        os.mkdir(bytes(root) + b"/" + folder.encode("gbk"))
+    for name in ("x/资料.txt".encode("gbk"), "x/资料/报告.tar.gz".encode("gbk"), b"x/\xff.txt", b"x/\xfe.txt"):
+        Path(os.fsdecode(bytes(root) + b"/" + name)).write_text("text")
+    found = [uri for uri in names(root) if "~" in uri]
+    spelled = {re.sub(r"~[0-9a-f]{10}(?=[./])", "", uri) for uri in found}
+    assert spelled == {"x/资料.txt", "x/资料/报告.tar.gz", "x/\N{REPLACEMENT CHARACTER}.txt"}
+    assert len(found) == len(set(found)) == 4
+    assert found == [uri for uri in names(root) if "~" in uri]
 
 
 def test_a_folder_that_cannot_be_looked_through_to_its_end_is_no_folder_without_files(tmp_path, monkeypatch):
