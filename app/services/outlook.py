@@ -77,16 +77,18 @@ def outlook(
         chunks: Passages the index holds for the files that could be read.
         dims: Widths the vectors may have.
     """
+    # Of a folder that may not be opened, the index alone knows the files.
+    stays: dict[str, FileState | FoundFile] = {**{uri: known[uri] for uri in todo.unchanged}, **found}
     shares = {
         "add": _share(todo.add, found),
         "update": _share(todo.update, found),
         "move": _share([move.now for move in todo.move], found),
         "delete": _share(todo.delete, known),
-        "unchanged": _share(todo.unchanged, found),
-        "failed_before": _share(todo.failed_before, found),
+        "unchanged": _share(todo.unchanged, stays),
+        "failed_before": _share(todo.failed_before, stays),
     }
     bytes_read = sum(file.size for file in known.values() if not file.error)
-    passages = round(sum(file.size for file in found.values()) * chunks / bytes_read) if bytes_read else None
+    passages = round(sum(file.size for file in stays.values()) * chunks / bytes_read) if bytes_read else None
     fresh_bytes = shares["add"].bytes + shares["update"].bytes  # a file that moved takes its vectors from the cache
     return Outlook(
         corpus=corpus,
@@ -105,5 +107,5 @@ def outlook(
     )
 
 
-def _share(uris: Collection[str], files: Mapping[str, FoundFile] | Mapping[str, FileState]) -> Share:
+def _share(uris: Collection[str], files: Mapping[str, FileState | FoundFile]) -> Share:
     return Share(tuple(uris), sum(files[uri].size for uri in uris))

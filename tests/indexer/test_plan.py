@@ -1,9 +1,11 @@
 """A plan is a pure comparison; finding files stays inside the folder."""
 
 import errno
+import multiprocessing
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -134,9 +136,50 @@ def test_a_folder_that_cannot_be_looked_through_to_its_end_is_no_folder_without_
     failing(OSError(errno.EIO, "Input/output error"))
     with pytest.raises(FolderUnreadable, match=r"cannot be looked through \(Input/output error\); see to its disk"):
         find_files(corpus)
-    for error in (FileNotFoundError(), PermissionError()):
-        failing(error)
-        assert set(find_files(corpus)) == {"a.md"}
+    failing(FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "sub")))
+    assert set(find_files(corpus)) == {"a.md"}
+    for error in (FileNotFoundError, PermissionError):
+        failing(error(errno.EACCES, "Permission denied", str(tmp_path)))
+        with pytest.raises(FolderUnreadable, match="network or permissions"):
+            find_files(corpus)
+
+
+def as_nobody(ask):
+    """What a question is answered by somebody without rights, in a child that gives up its own."""
+
+    def answer(pipe):
+        os.setgid(65534)
+        os.setuid(65534)
+        pipe.send(ask())
+
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=answer, args=(theirs,))
+    child.start()
+    child.join()
+    return ours.recv()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_what_the_index_has_of_a_folder_that_may_not_be_opened_stays():
+    with TemporaryDirectory() as place:
+        root = Path(place)
+        os.chmod(place, 0o755)
+        for uri in ("a.md", "shut/b.md", "shut/deep/c.md", "listed/d.md", "listed/deep/e.md", "shutter.md"):
+            (root / uri).parent.mkdir(parents=True, exist_ok=True)
+            (root / uri).write_text(uri)
+        known = {uri: state(file.size, file.mtime_ns) for uri, file in find_files(Corpus("x", root, (), None)).items()}
+        (root / "a.md").unlink()
+        (root / "shutter.md").unlink()
+        for folder, mode in (("shut", 0o000), ("listed", 0o444)):
+            os.chmod(root / folder, mode)
+        found = as_nobody(lambda: find_files(Corpus("x", root, (), None)))
+        narrow = as_nobody(lambda: find_files(Corpus("x", root, ("shut/deep/*.md", "other/*"), None)))
+    assert {uri: file.is_folder for uri, file in found.items()} == {"shut": True, "listed": True}
+    assert set(narrow) == {"shut"}
+    todo = plan(known, found)
+    assert (todo.add, todo.gone) == (("listed", "shut"), ("a.md", "shutter.md"))
+    assert todo.unchanged == ("listed/d.md", "listed/deep/e.md", "shut/b.md", "shut/deep/c.md")
+    assert may_have_moved(known, found | {"new.md": FoundFile(Path("x"), known["shut/b.md"].size, 1)}) == []
 
 
 def test_a_file_that_goes_while_its_folder_is_looked_through_is_passed_over(tmp_path, monkeypatch):
