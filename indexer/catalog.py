@@ -42,6 +42,9 @@ from indexer.tables import (
 )
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_KEPT_VERSIONS = 2
+"""The live one and the one before it, to go back to."""
+
 _PAGE = 1_000
 """Documents whose passages are read at a time."""
 
@@ -49,15 +52,17 @@ _PAGE = 1_000
 class Catalog:
     """The database. Safe between threads and between processes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, kept_versions: int = _KEPT_VERSIONS) -> None:
         """Open the database and bring its schema up to date.
 
         Args:
             url: ``sqlite:///PATH`` or ``postgresql+psycopg://...``.
+            kept_versions: How many finished generations of a corpus are kept.
 
         Raises:
             CatalogAway: If it cannot be opened.
         """
+        self.kept_versions = kept_versions
         try:
             self.database = Database(url)
         except ArgumentError as error:
@@ -313,8 +318,8 @@ class Catalog:
         with self.database.writing() as session:
             staging.sweep(session, corpus, number)
 
-    def prune(self, corpus: str, keep: int) -> list[int]:
-        """Forget what is older than the newest ``keep`` finished generations and the live one. Returns its numbers.
+    def prune(self, corpus: str) -> list[int]:
+        """Forget what is older than the finished generations that are kept and the live one. Returns its numbers.
 
         The live one may be an earlier one by now: somebody may have gone back since the caller's was put in use.
         """
@@ -322,7 +327,7 @@ class Catalog:
         finished = select(GenerationRow.number).where(mine, GenerationRow.sealed).order_by(GenerationRow.number.desc())
         with self.database.writing() as session:
             live = session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus))
-            newest = session.scalars(finished.limit(keep)).all()
+            newest = session.scalars(finished.limit(self.kept_versions)).all()
             oldest = min((*newest, *([] if live is None else [live])), default=0)
             older = and_(mine, GenerationRow.number < oldest)
             dropped = list(session.scalars(select(GenerationRow.number).where(older).order_by(GenerationRow.number)))

@@ -48,7 +48,9 @@ def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -
     """
     row = session.get_one(CorpusRow, corpus, with_for_update=True)
     if base not in (None, row.live):
-        raise CatalogError(f"Another version of {corpus} was put in use meanwhile; nothing was changed, run this again.")
+        raise CatalogError(
+            f"Another version of {corpus} was put in use meanwhile; nothing was changed, run this again."
+        )
     unfinished = and_(GenerationRow.corpus == corpus, GenerationRow.number > (row.live or 0))
     waiting = session.scalar(select(func.max(GenerationRow.number)).where(unfinished, GenerationRow.sealed))
     if waiting is not None:
