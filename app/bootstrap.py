@@ -81,7 +81,7 @@ class Services:
     @cached_property
     def catalog(self) -> Catalog:
         """The database."""
-        return Catalog(self.settings.catalog_url)
+        return Catalog(self.settings.catalog_url, kept_versions=self.settings.kept_versions)
 
     @cached_property
     def engine(self) -> VectorEngine:

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
             ``kalm_database_url``; it need not be there.
         cache_gigabytes: Bound on the vector cache.
         download_gigabytes: Bound on what is kept of files fetched from elsewhere.
+        kept_versions: Finished versions of each index that are kept, the one in use among them.
         ray_address: A Ray cluster for builds on one; None leaves it to Ray.
         ray_encoders: How many of its processes load the model; None takes one for each GPU or node.
         qdrant_url: A Qdrant server that keeps new indexes; None keeps them in ``data_dir``.
@@ -101,6 +102,7 @@ class Settings(BaseSettings):
     secrets_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Path("/run/secrets")
     cache_gigabytes: float = Field(default=4.0, gt=0)
     download_gigabytes: float = Field(default=4.0, gt=0)
+    kept_versions: int = Field(default=2, ge=2)
     ray_address: str | None = None
     ray_encoders: int | None = Field(default=None, ge=1)
     qdrant_url: Annotated[str, AfterValidator(_server_url)] | None = None

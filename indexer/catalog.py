@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from indexer import staging
 from indexer.duplicate_tables import similar_documents
+from indexer.jobs import refuse_beside_run
 from indexer.records import (
     Corpus,
     Duplicate,
@@ -41,6 +42,9 @@ from indexer.tables import (
 )
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_KEPT_VERSIONS = 2
+"""The live one and the one before it, to go back to."""
+
 _PAGE = 1_000
 """Documents whose passages are read at a time."""
 
@@ -48,15 +52,17 @@ _PAGE = 1_000
 class Catalog:
     """The database. Safe between threads and between processes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, kept_versions: int = _KEPT_VERSIONS) -> None:
         """Open the database and bring its schema up to date.
 
         Args:
             url: ``sqlite:///PATH`` or ``postgresql+psycopg://...``.
+            kept_versions: How many finished generations of a corpus are kept.
 
         Raises:
             CatalogAway: If it cannot be opened.
         """
+        self.kept_versions = kept_versions
         try:
             self.database = Database(url)
         except ArgumentError as error:
@@ -281,8 +287,11 @@ class Catalog:
 
         Raises:
             CatalogError: If it is not there, or not finished.
+            JobError: If the corpus has a run that is not over: what it builds begins with the one in use now, and
+                would take the place of the other.
         """
         with self.database.writing() as session:
+            refuse_beside_run(session, corpus)
             row = session.get(GenerationRow, (corpus, number))
             if row is None or not row.sealed:
                 raise CatalogError(
@@ -309,13 +318,20 @@ class Catalog:
         with self.database.writing() as session:
             staging.sweep(session, corpus, number)
 
-    def prune(self, corpus: str, keep: int) -> list[int]:
-        """Forget all but the newest ``keep`` generations, and rows only the others had. Returns their numbers."""
+    def prune(self, corpus: str) -> list[int]:
+        """Forget what is older than the finished generations that are kept and the live one. Returns its numbers.
+
+        The live one may be an earlier one by now: somebody may have gone back since the caller's was put in use.
+        """
         mine = GenerationRow.corpus == corpus
+        finished = select(GenerationRow.number).where(mine, GenerationRow.sealed).order_by(GenerationRow.number.desc())
         with self.database.writing() as session:
-            numbers = list(session.scalars(select(GenerationRow.number).where(mine).order_by(GenerationRow.number)))
-            dropped, oldest = numbers[:-keep], numbers[-keep:][0]
-            session.execute(delete(GenerationRow).where(mine, GenerationRow.number < oldest))
+            live = session.scalar(select(CorpusRow.live).where(CorpusRow.name == corpus))
+            newest = session.scalars(finished.limit(self.kept_versions)).all()
+            oldest = min((*newest, *([] if live is None else [live])), default=0)
+            older = and_(mine, GenerationRow.number < oldest)
+            dropped = list(session.scalars(select(GenerationRow.number).where(older).order_by(GenerationRow.number)))
+            session.execute(delete(GenerationRow).where(older))
             for table in (FileRow, DocumentRow):
                 session.execute(delete(table).where(table.corpus == corpus, table.retired <= oldest))
             return dropped

@@ -1,5 +1,6 @@
 """Copies of the files of a Qdrant Edge shard: whole ones to write to, cheap ones to read from."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,9 @@ _UNTOUCHED = {"matrix.dat", "id_tracker.mappings", "id_tracker.versions", "inver
 """Files of a sealed shard, beside ``page_*.dat`` and ``*.bin``, that opening it for reading never writes to."""
 
 _COPY_BYTES = 4 * 2**20
+_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV)
+"""What systems answer that cannot copy by themselves, or not between these two file systems."""
+
 _WAL = "wal"
 
 
@@ -63,4 +67,15 @@ def _copy_sparse(source: Path, target: Path) -> None:
                 return
             end = os.lseek(reading.fileno(), at, os.SEEK_HOLE)
             while at < end:
-                at += os.pwrite(writing.fileno(), os.pread(reading.fileno(), min(_COPY_BYTES, end - at), at), at)
+                at += _copy_part(reading.fileno(), writing.fileno(), at, end - at)
+
+
+def _copy_part(reading: int, writing: int, at: int, size: int) -> int:
+    """Copy what a file has at a place, within the system where it can: there it may cost nothing. Returns how much."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            return os.copy_file_range(reading, writing, size, at, at)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+    return os.pwrite(writing, os.pread(reading, min(_COPY_BYTES, size), at), at)

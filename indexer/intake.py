@@ -85,12 +85,14 @@ class Intake:
             FileNotFoundError: If it is gone.
             OSError: If it cannot be looked at.
             FetchFailed: If it cannot be fetched; RemoteError if nothing can.
-            UnreadableFile: If it is too large to be fetched.
+            UnreadableFile: If it is a folder that may not be opened, or too large to be fetched.
         """
         name = os.fsdecode(file.path)
         if not self.corpus.url:
             path = self.corpus.root / name
             status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                _check_closed(path)
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(name)
             yield FoundFile(path, status.st_size, status.st_mtime_ns)
@@ -137,3 +139,15 @@ class Intake:
     @cached_property
     def _remote(self) -> RemoteFolder:
         return RemoteFolder(self.corpus.url)
+
+
+def _check_closed(folder: Path) -> None:
+    """Raise UnreadableFile if a folder may not be opened."""
+    try:
+        os.scandir(folder).close()
+        os.lstat(f"{folder}/.")
+    except PermissionError as error:
+        raise UnreadableFile(
+            f"The folder cannot be opened ({error.strerror}), so what the index has of its files stays; check its "
+            "permissions."
+        ) from error

@@ -260,6 +260,16 @@ def settle(session: Session, row: RunRow, now: float) -> None:
         end(session, row, RunState.CANCELLED)
 
 
+def refuse_beside_run(session: Session, corpus: str) -> None:
+    """Raise JobError if a corpus has a run that is not over."""
+    run = _active(session, corpus)
+    if run is not None:
+        raise JobError(
+            f"Run {run.id} of {corpus} is {run.state}, and another version cannot be put in use beside it; let it end, "
+            f"or cancel it with kalm jobs cancel {run.id}, then try again."
+        )
+
+
 def end(session: Session, row: RunRow, state: RunState) -> None:
     """Close a run; of its tasks only those that failed are still of interest."""
     row.state, row.finished, row.owner, row.lease_until = state, datetime.now(UTC), "", 0.0

@@ -16,7 +16,6 @@ from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.jobs import Jobs
 from indexer.locks import AlreadyLocked, locked
-from indexer.pipeline import KEPT_GENERATIONS
 from indexer.records import Generation
 from indexer.store import Point, StoreError, VectorEngine, VectorStore
 
@@ -97,7 +96,7 @@ class Migrator:
         self.catalog.make_live(corpus, number, generation.chunks)
         target.publish(corpus, number)
         source.publish(corpus, None)
-        for old in self.catalog.prune(corpus, keep=KEPT_GENERATIONS):
+        for old in self.catalog.prune(corpus):
             source.drop(corpus, old)
         return MigrationReport(number, generation.chunks, is_moved=True)
 

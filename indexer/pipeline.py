@@ -37,9 +37,6 @@ from indexer.records import Corpus, Manifest, PlannedFile, Run, RunState
 from indexer.sink import GenerationSink
 from indexer.store import VectorEngine
 
-KEPT_GENERATIONS = 2
-"""The live one and the one before it, to go back to."""
-
 _TITLE_TOKENS = 64
 _CHUNK_TOKENS = 256
 _OVERLAP_TOKENS = 32
@@ -293,7 +290,7 @@ class _Worker:
         if run.held:
             return True
         self.parts.engine.publish(run.corpus, run.generation)
-        for old in self.parts.catalog.prune(run.corpus, keep=KEPT_GENERATIONS):
+        for old in self.parts.catalog.prune(run.corpus):
             self.parts.engine.drop(run.corpus, old)
         return True
 

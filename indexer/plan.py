@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ class FoundFile:
     Attributes:
         path: Where it is; for an address, what the address and its name there make together.
         mtime_ns: When it was changed; at an address, a number that is another one for every version of it.
+        is_folder: Whether it is a folder that may not be opened. What the index has of its files stays.
     """
 
     path: Path
     size: int
     mtime_ns: int
+    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Plan:
         update: Files whose size or time changed; whether their content did is seen when they are read.
         move: New files with the content of one that is gone. They are read again, and cost no embedding.
         gone: Files of the index that are no longer there, those that moved among them.
-        unchanged: Files left alone.
+        unchanged: Files left alone, those in folders that may not be opened among them.
         failed_before: Unchanged files that could not be read; part of ``unchanged``.
         size_bytes: Size of all files in ``look``.
     """
@@ -90,8 +93,10 @@ def plan(
             is gone and one that is new.
     """
     both = found.keys() & known.keys()
+    gone = _gone(known, found)
     unchanged = {uri for uri in both if _stamp(known[uri]) == _stamp(found[uri])}
-    new, gone = sorted(found.keys() - known.keys()), sorted(known.keys() - found.keys())
+    unchanged |= known.keys() - both - set(gone)
+    new = sorted(found.keys() - known.keys())
     moves = _moves({uri: known[uri].digest for uri in gone}, {uri: (digests or {}).get(uri, "") for uri in new})
     moved = {move.now for move in moves}
     return Plan(
@@ -107,8 +112,14 @@ def plan(
 
 def may_have_moved(known: Mapping[str, FileState], found: Mapping[str, FoundFile]) -> list[str]:
     """New files of the size of one that is gone: those whose digests ``plan`` can use, sorted."""
-    sizes = {known[uri].size for uri in known.keys() - found.keys()}
+    sizes = {known[uri].size for uri in _gone(known, found)}
     return sorted(uri for uri in found.keys() - known.keys() if found[uri].size in sizes)
+
+
+def _gone(known: Mapping[str, FileState], found: Mapping[str, FoundFile]) -> list[str]:
+    """Files of the index that are no longer there, sorted; of a folder that may not be opened nobody knows."""
+    closed = tuple(f"{uri}/" for uri, file in found.items() if file.is_folder)
+    return sorted(uri for uri in known.keys() - found.keys() if not uri.startswith(closed))
 
 
 def file_digest(path: Path) -> str:
@@ -131,10 +142,10 @@ def find_files(corpus: Corpus) -> dict[str, FoundFile]:
     """Readable files under a corpus's root, by path relative to it; where that is an address, those listed there.
 
     Hidden files and links are passed over: a link could lead out of the folder the user named, or in a circle. So
-    are pipes and devices, which never end.
+    are pipes and devices, which never end. A folder under the root that may not be opened stands for what is in it.
 
     Raises:
-        FolderUnreadable: If a disk or a network fails while it is looked through.
+        FolderUnreadable: If the root may not be opened, or a disk or a network fails while it is looked through.
         RemoteError: If an address does not answer, or lists nothing that is readable.
     """
     if corpus.url:
@@ -145,7 +156,8 @@ def find_files(corpus: Corpus) -> dict[str, FoundFile]:
         return _files_under(corpus)
     except OSError as error:
         raise FolderUnreadable(
-            f"{corpus.root} cannot be looked through ({error.strerror}); see to its disk or network, then try again."
+            f"{corpus.root} cannot be looked through ({error.strerror}); see to its disk, network or permissions, then "
+            "try again."
         ) from error
 
 
@@ -155,7 +167,19 @@ def _files_under(corpus: Corpus) -> dict[str, FoundFile]:
         return {corpus.root.name: FoundFile(corpus.root, status.st_size, status.st_mtime_ns)}
     wanted = file_filter(corpus.include)
     found: dict[str, FoundFile] = {}
-    for folder, folders, names in os.walk(corpus.root, onerror=_pass_over):
+
+    def pass_over(error: OSError, folder: Path) -> None:
+        """What is gone is passed over. What is out of reach is not: its files would go from the index."""
+        if folder == corpus.root or not isinstance(error, FileNotFoundError | PermissionError):
+            raise error
+        uri = printable(folder.relative_to(corpus.root).as_posix())
+        if isinstance(error, PermissionError) and _may_hold(uri, corpus.include):
+            found[uri] = FoundFile(folder, 0, 0, is_folder=True)
+
+    def refused(error: OSError) -> None:
+        pass_over(error, Path(error.filename or corpus.root))
+
+    for folder, folders, names in os.walk(corpus.root, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
@@ -166,15 +190,19 @@ def _files_under(corpus: Corpus) -> dict[str, FoundFile]:
                 status = path.lstat()
             except FileNotFoundError:  # gone since the folder was listed
                 continue
+            except PermissionError as error:  # a folder that may be listed, and nothing else
+                pass_over(error, Path(folder))
+                folders.clear()
+                break
             if stat.S_ISREG(status.st_mode):
                 found[uri] = FoundFile(path, status.st_size, status.st_mtime_ns)
     return found
 
 
-def _pass_over(error: OSError) -> None:
-    """What is gone or forbidden is passed over. What is out of reach is not: its files would go from the index."""
-    if not isinstance(error, FileNotFoundError | PermissionError):
-        raise error
+def _may_hold(folder: str, include: tuple[str, ...]) -> bool:
+    """Whether a file in a folder may be of one of these patterns, as far as they begin alike."""
+    starts = [re.split(r"[*?\[]", pattern, maxsplit=1)[0] for pattern in include]
+    return not include or any(start.startswith(f"{folder}/") or f"{folder}/".startswith(start) for start in starts)
 
 
 def file_filter(include: tuple[str, ...]) -> Callable[[str], bool]:
@@ -185,8 +213,23 @@ def file_filter(include: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def printable(uri: str) -> str:
-    """A file name is bytes; what is not UTF-8 in it cannot be stored or shown."""
-    return uri.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A file name is bytes. One that is not UTF-8 is spelled as well as can be, with a digest of what it really is."""
+    return "/".join(map(_spelled, uri.split("/")))
+
+
+def _spelled(name: str) -> str:
+    """A part of a path; what comes after its first dot says of which type it is, and stays where it is."""
+    raw = name.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        shown = raw.decode("gbk")  # most of them are names from a Chinese Windows
+    except UnicodeDecodeError:
+        shown = raw.decode("utf-8", "replace")
+    start, dot, end = shown.partition(".")
+    return f"{start}~{hashlib.blake2b(raw, digest_size=5).hexdigest()}{dot}{end}"
 
 
 def _stamp(file: FileState | FoundFile) -> tuple[int, int]:

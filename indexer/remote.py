@@ -97,7 +97,7 @@ class RemoteFolder:
         """
         found: dict[str, FoundFile] = {}
         for name, listed in self._files():
-            uri = printable(unquote(name) if self._protocol in _HTTP else name)
+            uri = printable(unquote(name, errors="surrogateescape") if self._protocol in _HTTP else name)
             if _is_plain(uri) and is_wanted(uri):
                 info = self._whole(name, listed)
                 if info is not None:

@@ -18,7 +18,7 @@ from embedder.errors import AppError
 from indexer.duplicate_tables import add_signatures
 from indexer.duplicates import Signature, signature
 from indexer.records import FileOutcome, IndexedDocument, Manifest
-from indexer.tables import CorpusRow, DocumentRow, FileRow, GenerationRow, in_lists
+from indexer.tables import CatalogError, CorpusRow, DocumentRow, FileRow, GenerationRow, in_lists
 
 _Versioned = type[FileRow] | type[DocumentRow]
 _TABLES: tuple[_Versioned, ...] = (FileRow, DocumentRow)
@@ -44,8 +44,13 @@ def begin(session: Session, corpus: str, manifest: Manifest, base: int | None) -
 
     Raises:
         VersionWaits: If one of those is finished and only waits to be put in use.
+        CatalogError: If the one it extends is not live any more.
     """
     row = session.get_one(CorpusRow, corpus, with_for_update=True)
+    if base not in (None, row.live):
+        raise CatalogError(
+            f"Another version of {corpus} was put in use meanwhile; nothing was changed, run this again."
+        )
     unfinished = and_(GenerationRow.corpus == corpus, GenerationRow.number > (row.live or 0))
     waiting = session.scalar(select(func.max(GenerationRow.number)).where(unfinished, GenerationRow.sealed))
     if waiting is not None:

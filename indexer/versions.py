@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.gate import Check, Gate, GateFailed, GoldenQuery
-from indexer.pipeline import KEPT_GENERATIONS
 from indexer.records import Generation
 from indexer.store import VectorEngine
 
@@ -67,7 +66,7 @@ class Versions:
     def swap(
         self, corpus: str, golden: Sequence[GoldenQuery] = (), *, version: int | None = None, force: bool = False
     ) -> int:
-        """Put the version that waits in use, if it passes its checks; of earlier ones the last is kept.
+        """Put the version that waits in use, if it passes its checks; beyond as many as are kept, the oldest go.
 
         Args:
             corpus: The corpus.
@@ -94,7 +93,7 @@ class Versions:
         if not self.catalog.put_newest_in_use(corpus, waiting.number):
             raise _waits_no_longer(corpus, waiting.number)
         self._publish(corpus, live, waiting)
-        for old in self.catalog.prune(corpus, keep=KEPT_GENERATIONS):
+        for old in self.catalog.prune(corpus):
             self.engine.drop(corpus, old)
         return waiting.number
 
@@ -110,6 +109,7 @@ class Versions:
 
         Raises:
             NoVersion: If it is not kept.
+            JobError: If a run of the corpus is not over; nothing has changed.
         """
         live = self.catalog.corpus(corpus).live or 0
         earlier = [each for each in self.catalog.generations(corpus) if each.number < live]

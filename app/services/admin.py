@@ -64,6 +64,11 @@ class AdminService:
     audit: AuditLog
     roots: tuple[Path, ...] = ()
 
+    @property
+    def kept_versions(self) -> int:
+        """How many versions of an index are kept."""
+        return self.catalog.kept_versions
+
     def corpora(self, person: Person) -> list[CorpusOverview]:
         """Every corpus by name."""
         person.must_be(Role.EDITOR)

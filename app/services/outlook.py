@@ -104,17 +104,19 @@ def outlook(
         rebuild: Whether it is built from nothing; else it is extended, which costs a copy and its graph, too.
         must_be_rebuilt: As in ``Outlook``.
     """
+    # Of a folder that may not be opened, the index alone knows the files.
+    stays: dict[str, FileState | FoundFile] = {**{uri: known[uri] for uri in todo.unchanged}, **found}
     shares = {
         "add": _share(todo.add, found),
         "update": _share(todo.update, found),
         "move": _share([move.now for move in todo.move], found),
         "delete": _share(todo.delete, known),
-        "unchanged": _share(todo.unchanged, found),
-        "failed_before": _share(todo.failed_before, found),
+        "unchanged": _share(todo.unchanged, stays),
+        "failed_before": _share(todo.failed_before, stays),
     }
     bytes_read = sum(file.size for file in known.values() if not file.error)
     chunks = live.chunks if live else 0
-    passages = round(sum(file.size for file in found.values()) * chunks / bytes_read) if bytes_read else None
+    passages = round(sum(file.size for file in stays.values()) * chunks / bytes_read) if bytes_read else None
     fresh_bytes = shares["add"].bytes + shares["update"].bytes  # a file that moved takes its vectors from the cache
     extends = live is not None and not rebuild and not todo.is_empty
     return Outlook(
@@ -135,7 +137,7 @@ def _storage(passages: int, model: str, extended: Generation | None) -> tuple[Ve
     return tuple(VectorStorage(dim, name, passages * dim * bits // 8) for dim in dims for name, bits in _BITS.items())
 
 
-def _share(uris: Collection[str], files: Mapping[str, FoundFile] | Mapping[str, FileState]) -> Share:
+def _share(uris: Collection[str], files: Mapping[str, FileState | FoundFile]) -> Share:
     return Share(tuple(uris), sum(files[uri].size for uri in uris))
 
 

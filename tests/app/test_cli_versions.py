@@ -36,6 +36,16 @@ def test_a_version_is_rebuilt_checked_and_put_in_use(cli, shelf):
     assert "kept" not in done(cli("index", "versions", "shelf"))
 
 
+def test_as_many_versions_are_kept_as_are_wanted(cli, shelf):
+    [first] = json.loads(done(cli("index", "versions", "shelf", "--json")))
+    for name in ("c.txt", "d.txt"):
+        (shelf / name).write_text(f"Cats of {name} sleep.\n")
+        done(cli("index", "build", "shelf", KALM_KEPT_VERSIONS="3"))
+    number = str(first["generation"]["number"])
+    assert f"Version {number} of shelf is in use again" in done(cli("index", "rollback", "shelf", "--to", number))
+    assert versions(cli) == [(False, True, 4), (False, True, 3), (True, False, 2)]
+
+
 def test_what_is_held_waits_and_fails_its_checks_in_the_open(cli, shelf):
     (shelf / "b.txt").unlink()
     shown = done(cli("index", "rebuild", "shelf", "--hold"))

@@ -105,6 +105,7 @@ def test_a_secret_of_somebody_else_is_refused(tmp_path, monkeypatch):
         ("port = 'many'", "port"),
         ("port = 0", "port"),
         ("cache_gigabytes = -1", "cache_gigabytes"),
+        ("kept_versions = 1", "kept_versions"),
         ('qdrant_url = "localhost:6333"', "qdrant_url"),
         ('qdrant_url = "https://"', "qdrant_url"),
         ('qdrant_prefix = "a/b"', "qdrant_prefix"),

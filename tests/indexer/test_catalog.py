@@ -184,10 +184,32 @@ def test_what_a_dead_build_left_is_swept_by_the_next(catalog):
 
 def test_pruning_keeps_the_newest_generations_and_their_rows(catalog):
     numbers = [build(catalog, [indexed("a", digest=str(n))]) for n in range(4)]
-    assert catalog.prune("books", keep=2) == numbers[:2]
+    assert catalog.prune("books") == numbers[:2]
     assert _digests(catalog, numbers[2], "a") == ["2"]
     assert _digests(catalog, numbers[3], "a") == ["3"]
-    assert catalog.prune("books", keep=2) == []
+    assert catalog.prune("books") == []
+
+
+def test_pruning_keeps_the_live_generation_however_old_and_counts_finished_ones_alone(catalog):
+    numbers = [build(catalog, [indexed("a", digest=str(n))]) for n in range(3)]
+    begin(catalog, numbers[2])
+    catalog.put_in_use("books", numbers[0])
+    assert catalog.prune("books") == []
+    assert _digests(catalog, numbers[0], "a") == ["0"]
+    catalog.put_in_use("books", numbers[2])
+    assert catalog.prune("books") == numbers[:1]
+    assert [_digests(catalog, number, "a") for number in numbers] == [[], ["1"], ["2"]]
+    catalog.remove_corpus("books")
+    assert catalog.prune("books") == []
+
+
+def test_as_many_generations_are_kept_as_are_wanted(catalog_url, tmp_path):
+    catalog = Catalog(catalog_url, kept_versions=3)
+    catalog.add_corpus("books", tmp_path)
+    numbers = [build(catalog, [indexed("a", digest=str(n))]) for n in range(4)]
+    assert catalog.prune("books") == numbers[:1]
+    assert [_digests(catalog, number, "a") for number in numbers[1:]] == [["1"], ["2"], ["3"]]
+    catalog.close()
 
 
 def test_removing_a_corpus_leaves_nothing(catalog, catalog_url):

@@ -123,6 +123,33 @@ def test_a_file_that_may_not_be_opened_is_a_failed_row(bench, monkeypatch):
     assert found(bench, "honey") == {"good.txt"}
 
 
+def test_a_folder_that_may_not_be_opened_is_one_failed_row_and_its_files_stay(bench, monkeypatch):
+    bench.write("shut/bees.txt", "Bees make honey.")
+    bench.write("shut/deep/wasps.txt", "Wasps make no honey.")
+    bench.write("bread.txt", "Yeast makes bread rise.")
+    bench.build()
+    listed = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (bench.root / "bread.txt").unlink()
+    report = bench.build()
+    assert list(report.failed) == ["shut"]
+    assert "The folder cannot be opened (Permission denied), so what the index has" in report.failed["shut"]
+    assert found(bench, "honey bread") == {"shut/bees.txt", "shut/deep/wasps.txt"}
+    assert bench.submit().files == 0
+    bench.build()
+    monkeypatch.undo()
+    bench.write("shut/bees.txt", "Bees make honey and wax.")
+    assert bench.build().failed == {}
+    assert bench.catalog.failed_files("books", bench.catalog.live_number("books")) == {}
+    assert found(bench, "wax") == {"shut/bees.txt"}
+
+
 def test_rows_that_share_an_id_are_all_kept(bench):
     rows = [{"id": "7", "text": text} for text in ("honey one", "honey two", "honey three")]
     bench.write("rows.jsonl", "\n".join(map(json.dumps, rows)))

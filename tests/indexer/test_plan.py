@@ -1,8 +1,11 @@
 """A plan is a pure comparison; finding files stays inside the folder."""
 
 import errno
+import multiprocessing
 import os
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -104,11 +107,16 @@ def test_a_single_file_is_a_corpus(root):
     assert names(root / "a.md") == ["a.md"]
 
 
-def test_a_name_that_is_not_utf8_is_shown_with_a_replacement(root):
-    (root / "x").mkdir()
-    with open(bytes(root) + b"/x/\xff.txt", "w") as file:
-        file.write("text")
-    assert "x/\N{REPLACEMENT CHARACTER}.txt" in names(root)
+def test_names_that_are_not_utf8_stay_apart_and_are_shown_as_well_as_can_be(root):
+    for folder in ("x", "x/资料"):
+        os.mkdir(bytes(root) + b"/" + folder.encode("gbk"))
+    for name in ("x/资料.txt".encode("gbk"), "x/资料/报告.tar.gz".encode("gbk"), b"x/\xff.txt", b"x/\xfe.txt"):
+        Path(os.fsdecode(bytes(root) + b"/" + name)).write_text("text")
+    found = [uri for uri in names(root) if "~" in uri]
+    spelled = {re.sub(r"~[0-9a-f]{10}(?=[./])", "", uri) for uri in found}
+    assert spelled == {"x/资料.txt", "x/资料/报告.tar.gz", "x/\N{REPLACEMENT CHARACTER}.txt"}
+    assert len(found) == len(set(found)) == 4
+    assert found == [uri for uri in names(root) if "~" in uri]
 
 
 def test_a_folder_that_cannot_be_looked_through_to_its_end_is_no_folder_without_files(tmp_path, monkeypatch):
@@ -128,9 +136,50 @@ def test_a_folder_that_cannot_be_looked_through_to_its_end_is_no_folder_without_
     failing(OSError(errno.EIO, "Input/output error"))
     with pytest.raises(FolderUnreadable, match=r"cannot be looked through \(Input/output error\); see to its disk"):
         find_files(corpus)
-    for error in (FileNotFoundError(), PermissionError()):
-        failing(error)
-        assert set(find_files(corpus)) == {"a.md"}
+    failing(FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "sub")))
+    assert set(find_files(corpus)) == {"a.md"}
+    for error in (FileNotFoundError, PermissionError):
+        failing(error(errno.EACCES, "Permission denied", str(tmp_path)))
+        with pytest.raises(FolderUnreadable, match="network or permissions"):
+            find_files(corpus)
+
+
+def as_nobody(ask):
+    """What a question is answered by somebody without rights, in a child that gives up its own."""
+
+    def answer(pipe):
+        os.setgid(65534)
+        os.setuid(65534)
+        pipe.send(ask())
+
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=answer, args=(theirs,))
+    child.start()
+    child.join()
+    return ours.recv()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_what_the_index_has_of_a_folder_that_may_not_be_opened_stays():
+    with TemporaryDirectory() as place:
+        root = Path(place)
+        os.chmod(place, 0o755)
+        for uri in ("a.md", "shut/b.md", "shut/deep/c.md", "listed/d.md", "listed/deep/e.md", "shutter.md"):
+            (root / uri).parent.mkdir(parents=True, exist_ok=True)
+            (root / uri).write_text(uri)
+        known = {uri: state(file.size, file.mtime_ns) for uri, file in find_files(Corpus("x", root, (), None)).items()}
+        (root / "a.md").unlink()
+        (root / "shutter.md").unlink()
+        for folder, mode in (("shut", 0o000), ("listed", 0o444)):
+            os.chmod(root / folder, mode)
+        found = as_nobody(lambda: find_files(Corpus("x", root, (), None)))
+        narrow = as_nobody(lambda: find_files(Corpus("x", root, ("shut/deep/*.md", "other/*"), None)))
+    assert {uri: file.is_folder for uri, file in found.items()} == {"shut": True, "listed": True}
+    assert set(narrow) == {"shut"}
+    todo = plan(known, found)
+    assert (todo.add, todo.gone) == (("listed", "shut"), ("a.md", "shutter.md"))
+    assert todo.unchanged == ("listed/d.md", "listed/deep/e.md", "shut/b.md", "shut/deep/c.md")
+    assert may_have_moved(known, found | {"new.md": FoundFile(Path("x"), known["shut/b.md"].size, 1)}) == []
 
 
 def test_a_file_that_goes_while_its_folder_is_looked_through_is_passed_over(tmp_path, monkeypatch):

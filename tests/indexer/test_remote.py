@@ -1,6 +1,7 @@
 """Corpora at addresses: in memory, and on a web server of the test's own that can misbehave."""
 
 import functools
+import os
 import sys
 import threading
 from dataclasses import replace
@@ -176,6 +177,13 @@ def test_a_listing_is_whole_or_fails(site):
 
 
 # Building
+
+
+def test_names_of_a_web_server_that_are_not_utf8_stay_apart(site):
+    for name in (b"\xd7\xca.txt", b"\xb1\xa8.txt"):
+        with open(os.fsencode(site.root) + b"/" + name, "w") as file:
+            file.write("honey")
+    assert len(RemoteFolder(site.url).find(lambda _: True)) == 2
 
 
 def test_a_build_fetches_what_is_new_and_the_next_what_changed(shelf, site):

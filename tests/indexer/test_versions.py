@@ -6,12 +6,14 @@ import threading
 import pytest
 
 from indexer.gate import BadGolden, Gate, GateFailed, GoldenQuery, read_golden
+from indexer.jobs import JobError
 from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.plan import find_files, plan
 from indexer.search import SearchRequest
 from indexer.staging import VersionWaits
 from indexer.store import Query
+from indexer.tables import CatalogError
 from indexer.versions import NoVersion, Versions
 
 GOLDEN = [GoldenQuery("article number 3", "03.txt"), GoldenQuery("蜜蜂 蜂蜜", "zh.md")]
@@ -90,6 +92,23 @@ def test_of_many_rebuilt_versions_the_last_two_are_kept(books, versions):
     assert len(uris(books)) == 13
 
 
+def test_a_version_that_was_gone_back_to_while_another_was_published_stays(books, versions, monkeypatch):
+    books.write("new.txt", "A new article about honey.")
+    books.build()
+
+    def publish(self, corpus, number):
+        monkeypatch.undo()
+        versions.rollback("books", books.first)
+
+    books.write("newer.txt", "A newer article about honey.")
+    monkeypatch.setattr(type(books.engine), "publish", publish)
+    third = books.build().generation
+    assert [number for number, is_live, _ in standings(versions) if is_live] == [books.first]
+    assert {"new.txt", "newer.txt"}.isdisjoint(uris(books))
+    assert versions.swap("books", version=third, force=True) == third
+    assert {"new.txt", "newer.txt"} <= uris(books)
+
+
 def test_nothing_is_built_over_a_version_that_waits(books, versions):
     waiting = rebuild(books)
     books.write("new.txt", "A new article about honey.")
@@ -113,6 +132,40 @@ def test_after_going_back_the_later_version_is_not_lost_by_a_build(books, versio
     versions.discard("books")
     books.build()
     assert "new.txt" in uris(books)
+
+
+@pytest.mark.parametrize("kind", ["build", "fresh", "held"])
+def test_going_back_waits_for_a_run_that_is_not_over(books, versions, kind):
+    books.write("new.txt", "A new article about honey.")
+    second = books.build().generation
+    books.write("newer.txt", "A newer article about honey.")
+    parts, corpus = books.parts(), books.catalog.corpus("books")
+    files, is_fresh = find_files(corpus), kind != "build"
+    todo = plan({} if is_fresh else books.catalog.files("books", second), files)
+    run = parts.submit(corpus, todo, files, fresh=is_fresh, by="test", held=kind == "held")
+    for change in (lambda _: None, parts.jobs.pause, lambda number: parts.leases.fail(number, "", "no model")):
+        change(run.id)
+        with pytest.raises(JobError, match=f"Run {run.id} of books is .* kalm jobs cancel {run.id}"):
+            versions.rollback("books")
+    assert (second, True, False) in standings(versions)
+    parts.jobs.cancel(run.id)
+    assert versions.rollback("books") == books.first
+    assert {"new.txt", "newer.txt"}.isdisjoint(uris(books))
+
+
+def test_a_build_begins_with_the_version_it_was_planned_for_or_not_at_all(books, versions):
+    books.write("new.txt", "A new article about honey.")
+    second = books.build().generation
+    books.write("newer.txt", "A newer article about honey.")
+    corpus = books.catalog.corpus("books")
+    files = find_files(corpus)
+    todo = plan(books.catalog.files("books", second), files)
+    versions.rollback("books")
+    versions.discard("books")
+    with pytest.raises(CatalogError, match="Another version of books was put in use meanwhile; .* run this again"):
+        books.parts().submit(corpus, todo, files, fresh=False, by="test")
+    books.build()
+    assert {"new.txt", "newer.txt"} <= uris(books)
 
 
 def test_a_version_that_lost_documents_is_not_put_in_use(books, versions):

@@ -16,6 +16,7 @@ from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.jobs import JobError
 from indexer.pipeline import BuildRefused, cancel
+from indexer.plan import find_files
 from indexer.records import RunState
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -209,11 +210,14 @@ def test_vectors_that_the_cache_has_dropped_are_encoded_again(bench):
     check_whole(bench, {"a.txt"})
 
 
-def test_a_name_that_is_not_utf8_is_read_where_it_is(bench):
-    with open(os.fsencode(bench.root) + b"/\xff.txt", "w") as file:
-        file.write("honey")
+def test_names_that_are_not_utf8_are_each_read_where_they_are(bench):
+    for name in ("资料", "报告"):
+        with open(os.fsencode(bench.root) + f"/{name}.txt".encode("gbk"), "w") as file:
+            file.write(f"honey of {name}")
     assert bench.build().failed == {}
-    check_whole(bench, {"\N{REPLACEMENT CHARACTER}.txt"})
+    uris = set(find_files(bench.catalog.corpus("books")))
+    assert {uri[:3] for uri in uris} == {"资料~", "报告~"}
+    check_whole(bench, uris)
 
 
 def test_a_corpus_removed_during_its_build_ends_it_in_one_sentence(bench):

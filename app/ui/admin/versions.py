@@ -12,7 +12,6 @@ from app.ui.admin.state import AdminState, Section
 from app.ui.i18n import Translator
 from app.ui.markup import notice
 from indexer.gate import Check
-from indexer.pipeline import KEPT_GENERATIONS
 from indexer.versions import Version
 
 
@@ -29,7 +28,7 @@ def draw(desk: Desk, state: AdminState) -> None:
     found = desk.admin.versions(desk.person, name)
     if found:
         st.html(_table(found, t))
-        st.html(pieces.line(t("admin.versions.kept", n=t.number(KEPT_GENERATIONS)), t))
+        st.html(pieces.line(t("admin.versions.kept", n=t.number(desk.admin.kept_versions)), t))
     else:
         st.html(notice(t, t("admin.versions.none"), t("admin.versions.none.text")))
     _waiting(desk, name, found, is_busy)
