@@ -19,8 +19,10 @@ from app.services.maps.layout import layout, reduced
 from app.services.maps.quality import measure
 from app.services.maps.runs import ClusterInfo, MapRefused, Plan, Points, Run, RunFolder
 from app.services.tasks import OnProgress, Tasks
+from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.label_tables import Label, LabelSet, LabelsRefused, LabelTable
+from indexer.records import Corpus
 from indexer.store import VectorEngine
 from indexer.task_tables import Task, TaskRefused, TaskState, new_task_id
 
@@ -117,10 +119,10 @@ class MapService:
         """
         plan = Plan.of(parameters)
         self._check(plan)
+        corpus = self._catalog.corpus(plan.corpus)
         generation, items = self._items(plan, progress)
         run, points = _made(plan, person, generation, items, progress)
-        self._runs.save(run, points)
-        self._publish(run, points)
+        self._keep(run, points, corpus)
         return {"run": run.id}
 
     def rename(self, person: Person, run: Run, number: int, name: str) -> Run:
@@ -229,6 +231,22 @@ class MapService:
             return
         if taken.kind != KIND:
             raise MapRefused(f"The name {plan.name} is that of a {taken.kind}; choose another.")
+
+    def _keep(self, run: Run, points: Points, corpus: Corpus) -> None:
+        """Save a map and its labels, or neither. Whoever removes the corpus meanwhile takes away what is saved by then.
+
+        Raises:
+            CatalogError: If the corpus was removed, as MapRefused if another has its name since.
+            LabelsRefused: If a classifier took the name meanwhile.
+        """
+        self._runs.save(run, points)
+        try:
+            if self._catalog.corpus(corpus.name).created != corpus.created:
+                raise MapRefused(f"The corpus {corpus.name} was made anew while its map was made; make the map again.")
+            self._publish(run, points)
+        except AppError:
+            self._runs.drop(run)
+            raise
 
     def _publish(self, run: Run, points: Points) -> None:
         """Enter what the map says as labels, so that searches can filter by them; outliers have none."""
