@@ -282,13 +282,15 @@ class Services:
         """Maps."""
         from app.services.maps.service import MapService  # scikit-learn takes a second to load
 
-        return MapService(self.catalog, self.engine, self.corpora, self.labels, self.tasks, self._map_folder)
+        return MapService(
+            self.catalog, self.engine, self.corpora, self.labels, self.tasks, self._map_folder, self.audit
+        )
 
     @cached_property
     def classify(self) -> ClassifyService:
         """Classification."""
         vectors = TextVectors(self.encoders, self._vector_cache)
-        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels)
+        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels, self.audit)
 
     def close(self) -> None:
         """Let go of files and connections that are open."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.services.access import Person, Role
+from app.services.audit import AuditLog
 from app.services.corpora import CorpusInfo, CorpusService
 from app.services.maps.clusters import MOST_CLUSTERS, OUTLIER, Labels, Recipe, cluster
 from app.services.maps.comparing import Comparison, compare
@@ -49,6 +50,7 @@ class MapService:
         labels: LabelTable,
         tasks: Tasks,
         folder: Path,
+        audit: AuditLog,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -56,6 +58,7 @@ class MapService:
         self._labels = labels
         self._tasks = tasks
         self._runs = RunFolder(folder)
+        self._audit = audit
 
     def corpora(self) -> Sequence[CorpusInfo]:
         """Every corpus, by name."""
@@ -123,6 +126,7 @@ class MapService:
         generation, items = self._items(plan, progress)
         run, points = _made(plan, person, generation, items, progress)
         self._keep(run, points, corpus)
+        self._note(person, "map.make", run)
         return {"run": run.id}
 
     def rename(self, person: Person, run: Run, number: int, name: str) -> Run:
@@ -141,6 +145,7 @@ class MapService:
         changed = self.run(run.plan.corpus, run.id).named(number, name)
         self._runs.change(changed)
         self._publish(changed, self.points(changed))
+        self._note(person, "map.rename", run, cluster=str(number + 1), name=name)
         return changed
 
     def set_threshold(self, person: Person, run: Run, threshold: float) -> Run:
@@ -156,6 +161,7 @@ class MapService:
         changed = replace(run, plan=replace(run.plan, threshold=threshold), outliers=outliers)
         self._runs.change(changed)
         self._publish(changed, points)
+        self._note(person, "map.threshold", run, threshold=str(threshold))
         return changed
 
     def drop(self, person: Person, run: Run) -> None:
@@ -169,6 +175,7 @@ class MapService:
         self._runs.drop(self.run(run.plan.corpus, run.id))
         if self._label_set(run) is not None:
             self._labels.drop(run.plan.corpus, run.plan.name)
+        self._note(person, "map.remove", run)
 
     def compare(self, first: Run, second: Run) -> Comparison:
         """Hold two maps against each other.
@@ -179,6 +186,9 @@ class MapService:
         if first.plan.unit is not second.plan.unit:
             raise MapRefused("One of the maps is of passages and the other of documents; compare two of one kind.")
         return compare(self._named_items(first), self._named_items(second))
+
+    def _note(self, person: Person, action: str, run: Run, **details: str) -> None:
+        self._audit.note(person, action, run.plan.name, corpus=run.plan.corpus, **details)
 
     def _named_items(self, run: Run) -> dict[str, str]:
         points = self.points(run)

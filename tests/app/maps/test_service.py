@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from app.services.access import OWNER, Forbidden, Person, Role
+from app.services.audit import AuditLog
 from app.services.corpora import CorpusService
 from app.services.maps.clusters import OUTLIER, Method
 from app.services.maps.runs import MapRefused, Plan
 from app.services.maps.service import MapService
 from app.services.tasks import Tasks
 from embedder.errors import AppError
+from indexer.audit_tables import AuditTable
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.label_tables import LabelTable, Unit
@@ -77,7 +79,7 @@ def maps(parts, tmp_path):
     catalog, engine, labels = parts
     idle = Tasks(TaskTable(catalog.database), tmp_path / "tasks", command=("true",))
     corpora = CorpusService(catalog, engine, tmp_path / "maps")
-    return MapService(catalog, engine, corpora, labels, idle, tmp_path / "maps")
+    return MapService(catalog, engine, corpora, labels, idle, tmp_path / "maps", AuditLog(AuditTable(catalog.database)))
 
 
 @pytest.fixture
@@ -192,6 +194,20 @@ def test_a_map_of_a_corpus_that_is_removed_meanwhile_is_not_kept(maps, parts, tm
         maps.carry_out(OWNER, asdict(Plan("books", "topics", count=3, least=4)), remove)
     assert not list((tmp_path / "maps").glob("*/*"))
     assert labels.sets("books") == []
+
+
+def test_the_audit_log_says_who_changed_which_map(maps, make, parts):
+    run = make()
+    maps.rename(OWNER, run, 0, "Stars")
+    maps.set_threshold(OWNER, run, 0.5)
+    maps.drop(OWNER, run)
+    noted = reversed(AuditLog(AuditTable(parts[0].database)).latest(10))
+    assert [(each.action, each.subject, dict(each.details)) for each in noted] == [
+        ("map.make", "topics", {"corpus": "books"}),
+        ("map.rename", "topics", {"corpus": "books", "cluster": "1", "name": "Stars"}),
+        ("map.threshold", "topics", {"corpus": "books", "threshold": "0.5"}),
+        ("map.remove", "topics", {"corpus": "books"}),
+    ]
 
 
 def test_half_a_map_is_none(maps, make, tmp_path):
