@@ -103,7 +103,7 @@ class Services:
     @cached_property
     def corpora(self) -> CorpusService:
         """Corpora."""
-        return CorpusService(self.catalog, self.engine)
+        return CorpusService(self.catalog, self.engine, self._map_folder)
 
     @cached_property
     def indexing(self) -> IndexService:
@@ -288,14 +288,15 @@ class Services:
         """Maps."""
         from app.services.maps.service import MapService  # scikit-learn takes a second to load
 
-        folder = self.settings.data_dir / "maps"
-        return MapService(self.catalog, self.engine, self.corpora, self.labels, self.tasks, folder)
+        return MapService(
+            self.catalog, self.engine, self.corpora, self.labels, self.tasks, self._map_folder, self.audit
+        )
 
     @cached_property
     def classify(self) -> ClassifyService:
         """Classification."""
         vectors = TextVectors(self.encoders, self._vector_cache)
-        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels)
+        return ClassifyService(vectors, self.settings.data_dir, self.catalog, self.labels, self.audit)
 
     def close(self) -> None:
         """Let go of files and connections that are open."""
@@ -307,6 +308,10 @@ class Services:
     @property
     def _lock_folder(self) -> Path:
         return self.settings.data_dir / "locks"
+
+    @property
+    def _map_folder(self) -> Path:
+        return self.settings.data_dir / "maps"
 
     def _server(self, url: str) -> "ServerEngine":
         from indexer.server_requests import ServerConfig  # the client takes a second to load

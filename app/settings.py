@@ -6,11 +6,12 @@ Nothing else in the product reads the environment.
 import os
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -52,6 +53,11 @@ def _folders(value: object) -> object:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
 
+def _networks(value: object) -> object:
+    """Several networks as one variable of the environment; a file has a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """What an installation can choose.
 
@@ -87,6 +93,8 @@ class Settings(BaseSettings):
         oidc_roles: Roles by the values of that claim.
         oidc_default_role: Role of everybody else the provider knows; None turns them away.
         session_hours: How long somebody stays signed in.
+        trusted_proxies: Addresses and networks of proxies, separated by commas, whose word counts on where a visitor
+            comes from (``X-Forwarded-For``) and whether by HTTPS; by itself only that of this machine.
         rest_max_megabytes: Largest body of a REST request.
         rest_max_texts: Most texts of one such request.
         rest_max_characters: Longest of them.
@@ -122,6 +130,10 @@ class Settings(BaseSettings):
     oidc_roles: dict[str, RoleName] = Field(default_factory=dict)
     oidc_default_role: RoleName | None = None
     session_hours: float = Field(default=12.0, gt=0, le=24 * 366)
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_networks)] = (
+        IPv4Network("127.0.0.1"),
+        IPv6Network("::1"),
+    )
     rest_max_megabytes: float = Field(default=8.0, gt=0)
     rest_max_texts: int = Field(default=2048, ge=1)
     rest_max_characters: int = Field(default=100_000, ge=1)

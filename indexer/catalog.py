@@ -350,4 +350,4 @@ def _generation(row: GenerationRow) -> Generation:
 
 def _corpus(row: CorpusRow) -> Corpus:
     url = row.root if "://" in row.root else ""  # no path of a folder has two slashes in a row
-    return Corpus(row.name, Path(row.root), tuple(row.include), row.live, url)
+    return Corpus(row.name, Path(row.root), tuple(row.include), row.live, url, row.created)

@@ -108,6 +108,7 @@ class Corpus:
         include: Glob patterns of files, relative to the root; empty means every readable file.
         live: Number of the generation that is searched, or None before the first build.
         url: Address of a folder elsewhere, such as ``s3://bucket/folder``; empty for one of this machine.
+        created: When it was entered, which tells it from one of the same name before it.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Corpus:
     include: tuple[str, ...]
     live: int | None
     url: str = ""
+    created: datetime | None = field(default=None, compare=False)
 
     @property
     def place(self) -> str:

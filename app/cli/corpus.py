@@ -105,12 +105,14 @@ def schedule(
 
 @commands.command()
 def remove(name: Annotated[str, typer.Argument(help="The corpus to forget.")]) -> None:
-    """Forget a corpus and its index. The documents themselves are left alone.
+    """Forget a corpus, its index and its maps. The documents themselves are left alone.
 
     Example: kalm corpus remove handbook
     """
     services().corpora.remove(name)
-    console.print(f"The corpus {name} and its index are removed; its documents are where they were.", soft_wrap=True)
+    console.print(
+        f"The corpus {name}, its index and its maps are removed; its documents are where they were.", soft_wrap=True
+    )
 
 
 def in_words(schedule: Schedule | None) -> str:

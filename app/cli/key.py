@@ -8,7 +8,7 @@ from rich.table import Table
 
 from app.bootstrap import services
 from app.cli.output import console, errors
-from app.services.access import Role
+from app.services.access import OWNER, Role
 
 commands = typer.Typer(help="Enter, list and revoke keys of the REST interface.", no_args_is_help=True)
 
@@ -22,7 +22,9 @@ def add(
 
     Example: kalm key add notebook --role viewer
     """
-    secret = services().keys.add(name, role)
+    made = services()
+    secret = made.keys.add(name, role)
+    made.audit.note(OWNER, "key.add", name, role=role.value)
     errors.print(f"This is the key {name}; it is shown only now.", soft_wrap=True)
     typer.echo(secret)
 
@@ -50,5 +52,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key to end.")]) -> None
 
     Example: kalm key revoke notebook
     """
-    services().keys.revoke(name)
+    made = services()
+    made.keys.revoke(name)
+    made.audit.note(OWNER, "key.revoke", name)
     console.print(f"The key {name} is no longer valid.", soft_wrap=True)

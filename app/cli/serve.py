@@ -23,7 +23,13 @@ def serve(
     settings = load_settings()
     _check_address(settings.host, settings.port)
     errors.print(f"Search is at http://{_shown(settings.host)}:{settings.port} (Ctrl-C ends it).", soft_wrap=True)
-    uvicorn.run("app.asgi:app", host=settings.host, port=settings.port, log_level="warning")
+    uvicorn.run(
+        "app.asgi:app",
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+    )
 
 
 def _check_address(host: str, port: int) -> None:

@@ -129,7 +129,7 @@ class AdminService:
         return received
 
     def remove(self, person: Person, name: str, typed: str) -> None:
-        """Forget a corpus and its index; uploaded files go with it, those of a folder stay.
+        """Forget a corpus, its index and its maps; uploaded files go with it, those of a folder stay.
 
         Args:
             person: Who wants it.

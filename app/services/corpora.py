@@ -1,6 +1,8 @@
 """Corpora: entered, listed, removed."""
 
 import re
+import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,9 +64,17 @@ class CorpusInfo:
 class CorpusService:
     """What an installation holds."""
 
-    def __init__(self, catalog: Catalog, engine: VectorEngine) -> None:
+    def __init__(self, catalog: Catalog, engine: VectorEngine, maps: Path) -> None:
+        """Make it.
+
+        Args:
+            catalog: Where they are entered.
+            engine: Has their indexes.
+            maps: Folder of saved maps, one of each corpus in it.
+        """
         self._catalog = catalog
         self._engine = engine
+        self._maps = maps
 
     def add(self, name: str, place: Path | str, include: Sequence[str] = ()) -> Corpus:
         """Enter a folder, or a single file, as a corpus; entering the same again changes nothing.
@@ -88,13 +98,14 @@ class CorpusService:
         return self._catalog.corpus(name)
 
     def remove(self, name: str) -> None:
-        """Forget a corpus and its index; the documents themselves are left alone.
+        """Forget a corpus, its index and its maps; the documents themselves are left alone.
 
         Raises:
             CatalogError: If there is no such corpus.
         """
         self._catalog.corpus(name)
         self._catalog.remove_corpus(name)
+        self._drop_maps(name)  # after it: a map that is being made looks whether its corpus is still there
         self._engine.drop_corpus(name)
 
     def all(self) -> list[CorpusInfo]:
@@ -113,6 +124,14 @@ class CorpusService:
         """Why files of the live generation could not be read, by uri."""
         live = self._catalog.corpus(name).live
         return {} if live is None else self._catalog.failed_files(name, live)
+
+    def _drop_maps(self, name: str) -> None:
+        doomed = self._maps / f".dropped-{name}-{secrets.token_hex(4)}"
+        try:
+            (self._maps / name).rename(doomed)  # so that nobody opens half of it
+        except FileNotFoundError:
+            return
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _info(self, corpus: Corpus) -> CorpusInfo:
         if corpus.live is None:

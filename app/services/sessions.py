@@ -16,6 +16,11 @@ COOKIE = "kalm_session"
 """The cookie that holds a session's secret; scripts in the page cannot read it."""
 
 _SECRET_BYTES = 32
+_MANY_TRIES = 100
+"""Wrong tries that an address may have whatever the names, and a name whatever the addresses, before they wait.
+
+So many that nobody is kept out by the mistakes of others at their address, such as a gateway's.
+"""
 
 
 class SignInRefused(AppError):
@@ -51,6 +56,7 @@ class Sessions:
         self._audit = audit
         self._hours = hours
         self._throttle = Throttle()
+        self._wide_throttle = Throttle(free_tries=_MANY_TRIES)
 
     @property
     def is_needed(self) -> bool:
@@ -68,14 +74,17 @@ class Sessions:
         Raises:
             SignInRefused: If the two do not belong together, or too many tries came before.
         """
-        keys = (f"name {name}", f"address {address}")
-        if (wait := self._throttle.wait_seconds(*keys)) > 0:
+        pair, each = f"{name!r} at {address}", (f"name {name}", f"address {address}")
+        wait = max(self._throttle.wait_seconds(pair), self._wide_throttle.wait_seconds(*each))
+        if wait > 0:
             raise SignInRefused(f"There were too many tries; try again in {wait:.0f} seconds.", wait)
         person = self._accounts.check(name, password)
         if person is None:
-            self._throttle.failed(*keys)
+            self._throttle.failed(pair)
+            self._wide_throttle.failed(*each)
             raise SignInRefused("This name and this password do not belong together; check both and try again.")
-        self._throttle.succeeded(*keys)
+        self._throttle.succeeded(pair)
+        self._wide_throttle.succeeded(*each)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         self._table.add(_digest(secret), person.name, datetime.now(UTC) + timedelta(hours=self._hours))
         self._audit.note(person, "session.begin", person.name, address=address)

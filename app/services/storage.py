@@ -176,7 +176,8 @@ class Storage:
     def _unused(self) -> list[Path]:
         """Folders nobody needs. Of a corpus whose index is just being written, none."""
         names = {corpus.name: corpus.live for corpus in self._catalog.corpora()}
-        found = [path for path in _folders(self._data / "indexes") if path.name not in names]
+        parents = (self._data / "indexes", self._data / "maps")
+        found = [path for parent in parents for path in _folders(parent) if path.name not in names]
         found += [
             path
             for path in _folders(self._data / "uploads")

@@ -16,8 +16,9 @@ _REMEMBERED = 10_000
 class Throttle:
     """Counts failures by key, e.g. by account and by address. Safe between threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, free_tries: int = FREE_TRIES) -> None:
         self._clock = clock
+        self._free_tries = free_tries
         self._lock = threading.Lock()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
@@ -44,7 +45,7 @@ class Throttle:
 
     def _wait(self, key: str) -> float:
         count, last = self._failures.get(key, (0, 0.0))
-        if count < FREE_TRIES:
+        if count < self._free_tries:
             return 0.0
-        pause = min(_FIRST_SECONDS * 2.0 ** min(count - FREE_TRIES, 20), _LONGEST_SECONDS)
+        pause = min(_FIRST_SECONDS * 2.0 ** min(count - self._free_tries, 20), _LONGEST_SECONDS)
         return max(0.0, last + pause - self._clock())

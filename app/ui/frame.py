@@ -67,7 +67,9 @@ def header(t: Translator) -> DeltaGenerator:
         if (person := visitor()) != OWNER:
             who = plain(t("signin.who", name=person.name))
             st.html(
-                f'<a class="kalm-hint" href="/logout" title="{who}">{plain(t("signout.submit"))}</a>', width="content"
+                f'<a class="kalm-hint" href="/logout?lang={plain(t.language)}" title="{who}">'
+                f"{plain(t('signout.submit'))}</a>",
+                width="content",
             )
     return slot
 
@@ -89,17 +91,24 @@ def language_switch(t: Translator) -> None:
 
 @contextmanager
 def calm_errors(t: Translator) -> Iterator[None]:
-    """Show what goes wrong inside as one sentence: the error's own if it was written for users.
+    """Show what goes wrong inside as one sentence, in the place of what was to be there."""
+    with told(lambda sentence: _failure(sentence, t), t):
+        yield
+
+
+@contextmanager
+def told(tell: Callable[[str], object], t: Translator) -> Iterator[None]:
+    """Pass on what goes wrong inside as one sentence: the error's own if it was written for users.
 
     Anything else is a bug; its traceback goes to the log and never to the page.
     """
     try:
         yield
     except AppError as error:
-        _failure(str(error), t)
+        tell(str(error))
     except Exception:
         log.exception("A page failed")
-        _failure(t("error.unexpected"), t)
+        tell(t("error.unexpected"))
 
 
 def _nobody() -> Person:

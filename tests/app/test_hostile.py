@@ -232,7 +232,7 @@ def test_as_examples_and_tables(made):
 def test_as_maps(made, tmp_path):
     asked = []
     tasks = SimpleNamespace(submit=lambda person, kind, plan: asked.append(json.dumps(plan)) or "id")
-    maps = MapService(made.catalog, made.engine, made.corpora, made.labels, tasks, tmp_path / "maps")
+    maps = MapService(made.catalog, made.engine, made.corpora, made.labels, tasks, tmp_path / "maps", made.audit)
     put(
         lambda text: maps.start(OWNER, Plan("strings", text)),
         lambda text: maps.start(OWNER, Plan(text, "topics")),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app.services.access import Person, Role
+from app.services.audit import AuditLog
 from app.services.classify.classifiers import Classifier, ClassifierRefused, ClassifierStore, Label, Source
 from app.services.classify.desk import Desk, NoWork, Training, Work
 from app.services.classify.figures import figures
@@ -79,7 +80,9 @@ class ClassifyAnswer:
 class ClassifyService:
     """One object for everything about classification. Safe between threads."""
 
-    def __init__(self, vectors: TextVectors, folder: Path, catalog: Catalog, labels: LabelTable) -> None:
+    def __init__(
+        self, vectors: TextVectors, folder: Path, catalog: Catalog, labels: LabelTable, audit: AuditLog
+    ) -> None:
         """Nothing is made yet.
 
         Args:
@@ -87,6 +90,7 @@ class ClassifyService:
             folder: The installation's data folder.
             catalog: Where the documents of corpora are.
             labels: Where what is said of them goes.
+            audit: Where it is written down who changed what.
         """
         self._vectors = vectors
         self._kept = ClassifierStore(folder / "classifiers")
@@ -94,6 +98,7 @@ class ClassifyService:
         self._catalog = catalog
         self._documents = Documents(catalog.database)
         self._labels = labels
+        self._audit = audit
 
     def classify(self, request: ClassifyRequest, is_abandoned: Callable[[], bool] = lambda: False) -> ClassifyAnswer:
         """Label texts.
@@ -225,7 +230,8 @@ class ClassifyService:
             raise NoWork("Nothing was learnt from these examples yet; train first.")
         trained = training.trained
         judged = figures(trained.probabilities, training.targets, training.labels)
-        return self._kept.save(
+        return self._save(
+            person,
             Classifier(
                 name=name,
                 labels=tuple(Label(label) for label in training.labels),
@@ -236,7 +242,7 @@ class ClassifyService:
                 examples=len(training.targets),
                 accuracy=judged.accuracy,
                 macro_f1=judged.macro_f1,
-            )
+            ),
         )
 
     def save_described(
@@ -250,7 +256,7 @@ class ClassifyService:
         """
         person.must_be(Role.EDITOR)
         check_threshold(threshold)
-        return self._kept.save(self._described(name, labels, threshold, instruction))
+        return self._save(person, self._described(name, labels, threshold, instruction))
 
     def remove(self, person: Person, name: str) -> None:
         """Forget a classifier with all its versions; what it said of corpora stays.
@@ -261,6 +267,7 @@ class ClassifyService:
         """
         person.must_be(Role.EDITOR)
         self._kept.remove(name)
+        self._audit.note(person, "classifier.remove", name)
 
     def put_table(self, person: Person, data: bytes) -> str:
         """Take a table of texts to be labelled, and return the id it is found by.
@@ -328,7 +335,13 @@ class ClassifyService:
             "documents": len(leads),
         }
         self._labels.put(corpus, name, KIND, Unit.DOCUMENT, details, given)
+        self._audit.note(person, "classifier.apply", name, corpus=corpus, version=str(classifier.version))
         return self._labels.counts(corpus, name)
+
+    def _save(self, person: Person, classifier: Classifier) -> Classifier:
+        kept = self._kept.save(classifier)
+        self._audit.note(person, "classifier.save", kept.name, version=str(kept.version))
+        return kept
 
     def _described(self, name: str, labels: Sequence[Label], threshold: float, instruction: str) -> Classifier:
         whole = checked_labels(labels)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -227,8 +228,9 @@ class RunFolder:
     def drop(self, run: Run) -> None:
         """Forget a map."""
         part = self._place(run).with_name(_PART + run.id)
-        self._place(run).rename(part)
-        shutil.rmtree(part)
+        with suppress(FileNotFoundError):  # its corpus was removed just now
+            self._place(run).rename(part)
+        shutil.rmtree(part, ignore_errors=True)
 
     def _files(self, corpus: str) -> Iterator[Path]:
         folder = self._folder / corpus

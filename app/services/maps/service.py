@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.services.access import Person, Role
+from app.services.audit import AuditLog
 from app.services.corpora import CorpusInfo, CorpusService
 from app.services.maps.clusters import MOST_CLUSTERS, OUTLIER, Labels, Recipe, cluster
 from app.services.maps.comparing import Comparison, compare
@@ -19,8 +20,10 @@ from app.services.maps.layout import layout, reduced
 from app.services.maps.quality import measure
 from app.services.maps.runs import ClusterInfo, MapRefused, Plan, Points, Run, RunFolder
 from app.services.tasks import OnProgress, Tasks
+from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.label_tables import Label, LabelSet, LabelsRefused, LabelTable
+from indexer.records import Corpus
 from indexer.store import VectorEngine
 from indexer.task_tables import Task, TaskRefused, TaskState, new_task_id
 
@@ -47,6 +50,7 @@ class MapService:
         labels: LabelTable,
         tasks: Tasks,
         folder: Path,
+        audit: AuditLog,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
@@ -54,6 +58,7 @@ class MapService:
         self._labels = labels
         self._tasks = tasks
         self._runs = RunFolder(folder)
+        self._audit = audit
 
     def corpora(self) -> Sequence[CorpusInfo]:
         """Every corpus, by name."""
@@ -117,10 +122,11 @@ class MapService:
         """
         plan = Plan.of(parameters)
         self._check(plan)
+        corpus = self._catalog.corpus(plan.corpus)
         generation, items = self._items(plan, progress)
         run, points = _made(plan, person, generation, items, progress)
-        self._runs.save(run, points)
-        self._publish(run, points)
+        self._keep(run, points, corpus)
+        self._note(person, "map.make", run)
         return {"run": run.id}
 
     def rename(self, person: Person, run: Run, number: int, name: str) -> Run:
@@ -139,6 +145,7 @@ class MapService:
         changed = self.run(run.plan.corpus, run.id).named(number, name)
         self._runs.change(changed)
         self._publish(changed, self.points(changed))
+        self._note(person, "map.rename", run, cluster=str(number + 1), name=name)
         return changed
 
     def set_threshold(self, person: Person, run: Run, threshold: float) -> Run:
@@ -154,6 +161,7 @@ class MapService:
         changed = replace(run, plan=replace(run.plan, threshold=threshold), outliers=outliers)
         self._runs.change(changed)
         self._publish(changed, points)
+        self._note(person, "map.threshold", run, threshold=str(threshold))
         return changed
 
     def drop(self, person: Person, run: Run) -> None:
@@ -167,6 +175,7 @@ class MapService:
         self._runs.drop(self.run(run.plan.corpus, run.id))
         if self._label_set(run) is not None:
             self._labels.drop(run.plan.corpus, run.plan.name)
+        self._note(person, "map.remove", run)
 
     def compare(self, first: Run, second: Run) -> Comparison:
         """Hold two maps against each other.
@@ -177,6 +186,9 @@ class MapService:
         if first.plan.unit is not second.plan.unit:
             raise MapRefused("One of the maps is of passages and the other of documents; compare two of one kind.")
         return compare(self._named_items(first), self._named_items(second))
+
+    def _note(self, person: Person, action: str, run: Run, **details: str) -> None:
+        self._audit.note(person, action, run.plan.name, corpus=run.plan.corpus, **details)
 
     def _named_items(self, run: Run) -> dict[str, str]:
         points = self.points(run)
@@ -229,6 +241,22 @@ class MapService:
             return
         if taken.kind != KIND:
             raise MapRefused(f"The name {plan.name} is that of a {taken.kind}; choose another.")
+
+    def _keep(self, run: Run, points: Points, corpus: Corpus) -> None:
+        """Save a map and its labels, or neither. Whoever removes the corpus meanwhile takes away what is saved by then.
+
+        Raises:
+            CatalogError: If the corpus was removed, as MapRefused if another has its name since.
+            LabelsRefused: If a classifier took the name meanwhile.
+        """
+        self._runs.save(run, points)
+        try:
+            if self._catalog.corpus(corpus.name).created != corpus.created:
+                raise MapRefused(f"The corpus {corpus.name} was made anew while its map was made; make the map again.")
+            self._publish(run, points)
+        except AppError:
+            self._runs.drop(run)
+            raise
 
     def _publish(self, run: Run, points: Points) -> None:
         """Enter what the map says as labels, so that searches can filter by them; outliers have none."""

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlencode
 
 from app.services.answering import cited
+from app.ui.document.links import Place, document_address
 from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
 from indexer.search import SearchResult
@@ -30,18 +30,18 @@ def sources_html(corpus: str, text: str, sources: Sequence[SearchResult], t: Tra
     """The sources that the answer names, or all of them where it names none, each with a way to open it."""
     named = cited(text, sources) or dict(enumerate(sources, start=1))
     title = t("ask.sources") if cited(text, sources) else t("ask.found")
-    items = "".join(_source(corpus, number, source) for number, source in sorted(named.items()))
+    items = "".join(_source(corpus, number, source, t) for number, source in sorted(named.items()))
     return (
         f'<section class="kalm-sources"{lang_attribute(t.language)}><h2>{plain(title)}</h2><ol>{items}</ol>'
         f"<p>{plain(t('ask.caution'))}</p></section>"
     )
 
 
-def _source(corpus: str, number: int, source: SearchResult) -> str:
-    address = urlencode({"corpus": corpus, "doc": source.document_id, "passage": source.chunk_id})
+def _source(corpus: str, number: int, source: SearchResult, t: Translator) -> str:
+    address = document_address(Place(corpus, source.document_id, source.chunk_id, interface=t.language))
     lang = lang_attribute(source.language)
     return (
-        f'<li value="{number}" id="source-{number}"><a href="document?{plain(address)}" dir="auto"{lang}>'
+        f'<li value="{number}" id="source-{number}"><a href="{plain(address)}" dir="auto"{lang}>'
         f'{plain(source.title)}</a> <span class="kalm-hint">{plain(source.uri)}</span>'
         f'<p dir="auto"{lang}>{plain(source.text[:400])}</p></li>'
     )

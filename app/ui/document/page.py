@@ -52,7 +52,7 @@ def render(backend: DocumentBackend) -> None:
 
 
 def _back(place: Place, t: Translator) -> None:
-    words = t("document.back") if place.query else t("document.search")
+    words = t("document.back") if place.query or place.back else t("document.search")
     link = f'<a class="kalm-open" href="{plain(results_address(place))}">{plain(words)}</a>'
     st.html(f'<p class="kalm-foot"{lang_attribute(t.language)}>{link}</p>', width="content")
 
@@ -73,7 +73,8 @@ def _actions(backend: DocumentBackend, place: Place, view: DocumentView, t: Tran
             )
         with st.popover(t("document.link"), icon=":material/link:", type="tertiary", key="link"):
             st.html(f'<p class="kalm-hint"{lang_attribute(t.language)}>{plain(t("document.link.help"))}</p>')
-            st.code(urljoin(st.context.url or "", document_address(replace(place, interface=""))), language=None)
+            shared = document_address(replace(place, interface="", back=""))
+            st.code(urljoin(st.context.url or "", shared), language=None)
 
 
 def _remarks(place: Place, view: DocumentView, t: Translator) -> None:

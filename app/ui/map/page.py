@@ -48,8 +48,10 @@ def _corpus(backend: MapBackend, state: MapState, corpus: CorpusInfo, t: Transla
     run = next((each for each in runs if each.id == state.run), runs[0] if runs else None)
     if run is None and not task_id:
         st.html(_welcome(t))
-    with st.expander(t("map.new"), icon=":material/add:", expanded=run is None and not task_id):
-        widgets.new_map(backend, corpus, runs, t)
+    if widgets.may_change():
+        is_first = run is None and not task_id
+        with st.expander(t("map.new"), icon=":material/add:", expanded=is_first), widgets.refusals(t):
+            widgets.new_map(backend, corpus, runs, t)
     if run is not None:
         _map(backend, state, run, runs, t)
 
@@ -108,7 +110,7 @@ def _cluster(
     st.html(_head(f"{number + 1} {each.name}", t.count("map.members", len(members)), t))
     words = " · ".join([*each.english[:6], *each.chinese[:6]])
     query = next(iter([*each.english, *each.chinese]), each.name)
-    address = search_link(run.plan.corpus, query, run.plan.name, each.name)
+    address = search_link(run.plan.corpus, query, t.language, run.plan.name, each.name)
     st.html(
         f'<p class="kalm-words">{plain(words)}</p><p class="kalm-inside"{lang_attribute(t.language)}>'
         f'<a href="{plain(address)}" target="_self">{plain(t("map.inside"))}</a></p>'
@@ -116,11 +118,12 @@ def _cluster(
     typical = np.asarray(points.typical(labels, number, _TYPICAL), np.int64)
     st.html(tables.items_table(points, run, labels, typical, t))
     _download_csv(points, members, f"{run.plan.name}-{number + 1}", "cluster_csv", t)
-    left, right = st.columns(2)
-    with left:
-        widgets.rename(backend, run, number, t)
-    with right:
-        widgets.divide(backend, run, number, runs, t)
+    if widgets.may_change():
+        left, right = st.columns(2)
+        with left, widgets.refusals(t):
+            widgets.rename(backend, run, number, t)
+        with right, widgets.refusals(t):
+            widgets.divide(backend, run, number, runs, t)
 
 
 def _rest(backend: MapBackend, state: MapState, run: Run, runs: Sequence[Run], points: Points, t: Translator) -> None:
@@ -144,7 +147,8 @@ def _rest(backend: MapBackend, state: MapState, run: Run, runs: Sequence[Run], p
             "application/vnd.apache.parquet",
             key="export_parquet",
         )
-        widgets.delete(backend, run, t)
+        if widgets.may_change():
+            widgets.delete(backend, run, t)
 
 
 def _comparison(backend: MapBackend, run: Run, other: Run, points: Points, t: Translator) -> None:
@@ -195,9 +199,10 @@ def _notes(run: Run, is_current: bool, t: Translator) -> str:
 
 
 def _welcome(t: Translator) -> str:
+    text = t("map.welcome.text") if widgets.may_change() else t("map.welcome.viewer")
     return (
         f'<section class="kalm-welcome"{lang_attribute(t.language)}><h2>{plain(t("map.welcome.title"))}</h2>'
-        f"<p>{plain(t('map.welcome.text'))}</p></section>"
+        f"<p>{plain(text)}</p></section>"
     )
 
 

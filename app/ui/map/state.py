@@ -60,10 +60,10 @@ class MapState:
         return f"?{urlencode(self.changed(**changes).to_params())}"
 
 
-def search_link(corpus: str, query: str, labels: str = "", value: str = "") -> str:
-    """Where the search page shows the results of a question: all, or those to which a label set gives one value.
+def search_link(corpus: str, query: str, language: str, labels: str, value: str) -> str:
+    """Where the search page shows, in a language, the results of a question to which a label set gives one value.
 
     The search page is the one at the root. The name of the set is quoted, since it ends at the first colon.
     """
-    label = {"label": f"{quote(labels, safe='')}:{value}"} if labels else {}
-    return f"./?{urlencode({'corpus': corpus, 'q': query} | label)}"
+    label = f"{quote(labels, safe='')}:{value}"
+    return f"./?{urlencode({'corpus': corpus, 'q': query, 'label': label, 'lang': language})}"

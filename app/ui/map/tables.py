@@ -12,10 +12,12 @@ from pyarrow import parquet
 from app.services.maps.clusters import OUTLIER, Labels
 from app.services.maps.comparing import Comparison
 from app.services.maps.runs import Points, Run
+from app.ui.document.links import Place, document_address
 from app.ui.i18n import Translator
 from app.ui.map.chart import mark
-from app.ui.map.state import MapState, search_link
+from app.ui.map.state import MapState
 from app.ui.markup import lang_attribute, plain
+from indexer.label_tables import Unit
 
 MOST_ROWS = 50
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,7 +32,9 @@ def clusters_table(run: Run, labels: Labels, state: MapState, t: Translator) -> 
             _swatch(each.number),
             str(each.number + 1),
             _link(
-                state.link(run=run.id, cluster=each.number + 1), each.name, is_current=state.cluster == each.number + 1
+                state.link(run=run.id, cluster=each.number + 1, interface=t.language),
+                each.name,
+                is_current=state.cluster == each.number + 1,
             ),
             t.number(int(size)),
             f"{size / max(1, len(labels)):.1%}",
@@ -46,11 +50,13 @@ def clusters_table(run: Run, labels: Labels, state: MapState, t: Translator) -> 
 
 
 def items_table(points: Points, run: Run, labels: Labels, chosen: NDArray[np.int64], t: Translator) -> str:
-    """Some points, the first of them: title as a link to a search for it, cluster, how well it fits, how it begins."""
+    """Some points, the first of them: title as a link to the place, cluster, how well it fits, how it begins."""
     names = {each.number: f"{each.number + 1} {each.name}" for each in run.clusters}
     rows = []
     for place, item in zip(chosen[:MOST_ROWS], points.rows(chosen[:MOST_ROWS]).to_pylist(), strict=True):
-        title = _link(search_link(run.plan.corpus, item["title"]), item["title"], lang=item["language"])
+        passage = item["id"] if run.plan.unit is Unit.PASSAGE else ""
+        address = document_address(Place(run.plan.corpus, item["document_id"], passage, interface=t.language))
+        title = _link(address, item["title"], lang=item["language"])
         where = f'{title}<div class="kalm-source">{plain(item["uri"])}</div>'
         text = f"<div{lang_attribute(item['language'])}>{plain(item['excerpt'])}</div>"
         cluster = plain(names.get(int(labels[place]), t("map.outliers")))

@@ -1,17 +1,20 @@
 """The controls of the map page: how a map is to be made, which one is shown, what is done with it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import streamlit as st
 
+from app.services.access import Role
 from app.services.maps.clusters import MOST_CLUSTERS, Method
 from app.services.maps.runs import Plan, Run
-from app.ui.frame import visitor
+from app.ui.frame import told, visitor
 from app.ui.i18n import Translator
 from app.ui.map.contract import MapBackend
 from app.ui.map.state import MapState
 from app.ui.markup import as_label, notice, plain
+from app.ui.search.cards import refusal
 from app.ui.search.contract import CorpusInfo
 from indexer.label_tables import Unit
 from indexer.task_tables import Task, TaskState
@@ -27,6 +30,16 @@ def read_state() -> MapState:
 def change(**changes: Any) -> None:  # noqa: ANN401 - fields of MapState
     """Write a changed state to the address bar."""
     st.query_params.from_dict(read_state().changed(**changes).to_params())
+
+
+def may_change() -> bool:
+    """Whether to show what only editors may do."""
+    return visitor().role.covers(Role.EDITOR)
+
+
+def refusals(t: Translator) -> AbstractContextManager[None]:
+    """Show what is refused inside as a line there, so that the rest of the page stays."""
+    return told(lambda sentence: st.html(refusal(sentence, t)), t)
 
 
 def corpus_picker(corpora: Sequence[CorpusInfo], chosen: CorpusInfo, t: Translator) -> None:
@@ -156,9 +169,10 @@ def threshold(backend: MapBackend, run: Run, t: Translator) -> float:
     """The outliers' slider; what it shows is tried out at once, and kept on request."""
     key = f"threshold-{run.id}"
     tried = st.slider(t("map.threshold"), 0.0, 1.0, run.plan.threshold, 0.01, key=key, help=t("map.threshold.help"))
-    if tried != run.plan.threshold and st.button(t("map.threshold.keep"), key="keep_threshold"):
-        backend.set_threshold(visitor(), run, tried)
-        st.rerun()
+    if tried != run.plan.threshold and may_change() and st.button(t("map.threshold.keep"), key="keep_threshold"):
+        with refusals(t):
+            backend.set_threshold(visitor(), run, tried)
+            st.rerun()
     return float(tried)
 
 
@@ -167,9 +181,10 @@ def delete(backend: MapBackend, run: Run, t: Translator) -> None:
     with st.popover(t("map.delete")):
         st.html(f'<p class="kalm-hint">{plain(t("map.delete.text"))}</p>')
         if st.button(t("map.delete.do"), key="delete", type="primary"):
-            backend.drop(visitor(), run)
-            change(run="")
-            st.rerun()
+            with refusals(t):
+                backend.drop(visitor(), run)
+                change(run="")
+                st.rerun()
 
 
 def watched(backend: MapBackend, state: MapState, corpus: str) -> str:
@@ -182,19 +197,20 @@ def watched(backend: MapBackend, state: MapState, corpus: str) -> str:
 @st.fragment(run_every=_REFRESH_SECONDS)
 def progress(backend: MapBackend, task_id: str, t: Translator) -> None:
     """How far the making of a map is, again and again until it is over; then the map."""
-    task = backend.task(task_id)
-    if task is None:
-        change(task="")
-        st.rerun()
-    elif task.state is TaskState.DONE:
-        change(task="", run=str(task.result["run"]))
-        st.rerun()
-    elif task.state.is_final:
-        words = task.error or t("map.stopped.text")
-        st.html(notice(t, t("map.stopped"), words, alert=True))
-        st.button(t("map.dismiss"), key="dismiss", on_click=change, kwargs={"task": ""})
-    else:
-        _bar(backend, task, t)
+    with refusals(t):  # only the first of these runs is inside the page's own
+        task = backend.task(task_id)
+        if task is None:
+            change(task="")
+            st.rerun()
+        elif task.state is TaskState.DONE:
+            change(task="", run=str(task.result["run"]))
+            st.rerun()
+        elif task.state.is_final:
+            words = task.error or t("map.stopped.text")
+            st.html(notice(t, t("map.stopped"), words, alert=True))
+            st.button(t("map.dismiss"), key="dismiss", on_click=change, kwargs={"task": ""})
+        else:
+            _bar(backend, task, t)
 
 
 def _bar(backend: MapBackend, task: Task, t: Translator) -> None:
@@ -202,7 +218,20 @@ def _bar(backend: MapBackend, task: Task, t: Translator) -> None:
     words = t("map.making", name=str(task.parameters["name"]), stage=stage)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(task.progress, as_label(words))
-        st.button(t("map.stop"), key="stop", on_click=lambda: backend.stop(visitor(), task.id))
+        if may_change():
+            st.button(t("map.stop"), key="stop", on_click=_stop, args=(backend, task.id, t))
+    if refused := st.session_state.get(_refused(task.id)):
+        st.html(refusal(refused, t))
+
+
+def _stop(backend: MapBackend, task_id: str, t: Translator) -> None:
+    """End the making of a map; a refusal is kept for the runs that follow."""
+    with told(lambda sentence: st.session_state.update({_refused(task_id): sentence}), t):
+        backend.stop(visitor(), task_id)
+
+
+def _refused(task_id: str) -> str:
+    return f"stop_refused_{task_id}"
 
 
 def _start(backend: MapBackend, plan: Plan) -> None:

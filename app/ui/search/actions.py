@@ -41,13 +41,15 @@ def actions(backend: SearchBackend, shown: Shown, result: SearchResult, t: Trans
         _example(shown.state, result, liked=False, t=t)
     if result.more_passages and st.session_state.get(opened):
         st.html(_others(backend, shown, result, t))
+    if result.duplicates:
+        st.html(cards.duplicates(result, shown.state, t))
 
 
 def _others(backend: SearchBackend, shown: Shown, result: SearchResult, t: Translator) -> str:
     """The further passages, or why they are not to be had: the card and the page stay."""
     try:
         found = backend.further_passages(shown.request, result.document_id)
-        return cards.passages(found, shown.scored_by, t)
+        return cards.passages(found, shown.scored_by, shown.state, t)
     except AppError as error:
         return cards.refusal(str(error), t)
     except Exception:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 
+from app.ui.document.links import document_link
 from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
 from app.ui.search.contract import CorpusInfo
 from app.ui.search.passages import emphasised, snippet_window
+from app.ui.search.state import PageState
 from app.ui.search.why import why
 from indexer.records import Duplicate
 from indexer.search import Mode, SearchPage, SearchRequest, SearchResult, Span
@@ -27,23 +29,24 @@ def card(result: SearchResult, mode: Mode, best: Span | None, t: Translator) -> 
         f'<article class="kalm-card"{lang_attribute(t.language)}>'
         f'<p class="kalm-source" dir="ltr">{_joined(_source(result, t), _DOT)}</p>'
         f'<h2 class="kalm-title" dir="auto"{lang}>{title}</h2>'
-        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{why(result, mode, t)}{_duplicates(result, t)}"
+        f"{path}{_passage(result, best, lang, t)}{_meta(result, mode, t)}{why(result, mode, t)}"
         "</article>"
     )
 
 
-def passages(results: Sequence[SearchResult], mode: Mode, t: Translator) -> str:
-    """The further passages of a document: where in it each stands, its text and its score."""
-    shown = "".join(_further(one, mode, t) for one in results)
+def passages(results: Sequence[SearchResult], mode: Mode, state: PageState, t: Translator) -> str:
+    """The further passages of a document: where in it each stands, its text, its score and a way to open it."""
+    shown = "".join(_further(one, mode, state, t) for one in results)
     return f'<ol class="kalm-passages"{lang_attribute(t.language)}>{shown}</ol>'
 
 
-def _further(result: SearchResult, mode: Mode, t: Translator) -> str:
+def _further(result: SearchResult, mode: Mode, state: PageState, t: Translator) -> str:
     lang = lang_attribute(result.language)
     page = [t("result.page", n=t.number(result.page))] if result.page is not None else []
     place = [*page, *(heading for heading in result.headings if heading.strip() != result.title.strip())]
     where = f'<p class="kalm-path" dir="auto"{lang}>{_joined(place, " › ")}</p>' if place else ""
-    return f"<li>{where}{_passage(result, None, lang, t)}{_score(result, mode, t)}</li>"
+    way = f"{_score(result, mode, t)}{_DOT}{_open(result.document_id, result.chunk_id, state, t)}"
+    return f"<li>{where}{_passage(result, None, lang, t)}{way}</li>"
 
 
 def status_line(request: SearchRequest, page: SearchPage, t: Translator) -> str:
@@ -157,23 +160,27 @@ def _score(result: SearchResult, mode: Mode, t: Translator) -> str:
     return f'<span class="kalm-score" title="{plain(t(f"score.{mode}.help"))}">{plain(score)}</span>'
 
 
-def _duplicates(result: SearchResult, t: Translator) -> str:
-    """The documents that say nearly the same, behind a line that says how many they are."""
-    if not result.duplicates:
-        return ""
+def duplicates(result: SearchResult, state: PageState, t: Translator) -> str:
+    """The documents that say nearly the same, behind a line that says how many they are, each with a way to open it."""
     shown = result.duplicates[:_NAMED_DUPLICATES]
-    names = "".join(f'<li dir="auto">{_joined(_duplicate(one, t), _DOT)}</li>' for one in shown)
+    names = "".join(f'<li dir="auto">{_duplicate(one, state, t)}</li>' for one in shown)
     rest = len(result.duplicates) - len(shown)
     more = f"<li>{plain(t.count('result.duplicate.rest', rest))}</li>" if rest else ""
+    counted = plain(t.count("result.duplicates", len(result.duplicates)))
     return (
-        f'<details class="kalm-duplicates"><summary>{plain(t.count("result.duplicates", len(result.duplicates)))}'
-        f"</summary><ul>{names}{more}</ul></details>"
+        f'<details class="kalm-duplicates"{lang_attribute(t.language)}><summary>{counted}</summary>'
+        f"<ul>{names}{more}</ul></details>"
     )
 
 
-def _duplicate(one: Duplicate, t: Translator) -> list[str]:
+def _duplicate(one: Duplicate, state: PageState, t: Translator) -> str:
     alike = t("result.duplicate.similar", percent=t.number(round(100 * one.similarity)))
-    return [one.title, f"{one.uri} {one.key}".strip(), alike]
+    words = _joined([one.title, f"{one.uri} {one.key}".strip(), alike], _DOT)
+    return f"{words}{_DOT}{_open(one.document_id, '', state, t)}"
+
+
+def _open(document_id: str, passage_id: str, state: PageState, t: Translator) -> str:
+    return document_link(state.corpus, document_id, passage_id, state.query, t, state.way_back)
 
 
 _DOT = '<span class="kalm-dot" aria-hidden="true"> · </span>'

@@ -8,6 +8,7 @@ import streamlit as st
 from app.ui.document.links import document_link
 from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
+from app.ui.search.widgets import read_state
 from indexer.search import SearchResult
 
 _GRADES = {"yes": 1, "no": 0}
@@ -40,7 +41,7 @@ def foot(
         st.session_state[key] = chosen
     with st.container(horizontal=True, vertical_alignment="center", width="content", key=f"foot_{result.chunk_id}"):
         new = f'<span class="kalm-new">{plain(t("notes.new"))}</span>' if is_new else ""
-        link = document_link(corpus, result.document_id, result.chunk_id, query, t)
+        link = document_link(corpus, result.document_id, result.chunk_id, query, t, read_state().way_back)
         st.html(f'<p class="kalm-foot"{lang_attribute(t.language)}>{new}{link}</p>', width="content")
         st.pills(
             t("judge.label", title=_words(result.title)),

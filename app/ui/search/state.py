@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from app.ui.i18n import LANGUAGES
 from indexer.query_text import parse_query
@@ -120,6 +120,13 @@ class PageState:
             "unlike": list(self.unlike),
         }
         return {name: values for name, values in params.items() if any(values)}
+
+    @property
+    def way_back(self) -> str:
+        """The address of these results but for the question, the corpus and the language, for pages opened from it."""
+        params = self.to_params()
+        rest = {name: values for name, values in params.items() if name not in ("q", "corpus", "lang")}
+        return urlencode(rest, doseq=True, errors="replace")
 
     def changed(self, **changes: Any) -> Self:  # noqa: ANN401 - the fields of this class, checked by replace
         """This state with some fields changed, back on the first page unless the page is one of them."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.services.origin import is_from_here, is_from_own_page
 from app.services.sessions import COOKIE, NotSignedIn, Sessions, SignInRefused
 from app.settings import Access
-from app.ui.i18n import Translator, browser_language
+from app.ui.i18n import LANGUAGES, Translator, browser_language
 from app.ui.signin.forms import refusal_page, sign_in_form, sign_out_form
 from embedder.errors import AppError
 
@@ -126,14 +126,20 @@ class Door:
 
     async def _sign_out(self, request: Request, sessions: Sessions) -> Response:
         await asyncio.to_thread(sessions.sign_out, request.cookies)
-        answer = RedirectResponse(SIGN_IN, 303)
+        language = _translator(request.scope).language
+        answer = RedirectResponse(f"{SIGN_IN}?{urlencode({'next': f'/?lang={language}', 'lang': language})}", 303)
         answer.delete_cookie(COOKIE)
         return answer
 
 
 def _translator(scope: Scope) -> Translator:
-    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("lang", [""])[0]
-    return Translator(browser_language(asked or Headers(scope=scope).get("accept-language")))
+    return Translator(browser_language(_language(scope) or Headers(scope=scope).get("accept-language")))
+
+
+def _language(scope: Scope) -> str:
+    """The language that the address asks for, if it asks for one."""
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("lang", [""])[-1]
+    return asked if asked in LANGUAGES else ""
 
 
 def _cookies(scope: Scope) -> dict[str, str]:
@@ -143,7 +149,8 @@ def _cookies(scope: Scope) -> dict[str, str]:
 def _to_form(scope: Scope) -> str:
     query = scope.get("query_string", b"").decode("latin-1")
     asked = scope["path"] + (f"?{query}" if query else "")
-    return f"{SIGN_IN}?next={quote(_local(asked), safe='')}"
+    language = _language(scope)
+    return f"{SIGN_IN}?{urlencode({'next': _local(asked)} | ({'lang': language} if language else {}))}"
 
 
 def _local(path: str) -> str:

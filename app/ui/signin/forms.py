@@ -20,23 +20,23 @@ def sign_in_form(t: Translator, next_path: str, refusal: str = "") -> str:
     return _page(
         t,
         t("signin.title"),
-        f'<form method="post" action="/login"><h1>{plain(t("signin.title"))}</h1>{alert}'
+        f'<form method="post" action="/login?lang={plain(t.language)}"><h1>{plain(t("signin.title"))}</h1>{alert}'
         f'<label>{plain(t("signin.name"))}<input name="name" autocomplete="username" required autofocus></label>'
         f"<label>{plain(t('signin.password'))}"
         f'<input name="password" type="password" autocomplete="current-password" required></label>'
         f'<input name="next" type="hidden" value="{plain(next_path)}">'
-        f'<input name="lang" type="hidden" value="{plain(t.language)}">'
         f"<button>{plain(t('signin.submit'))}</button></form>",
     )
 
 
 def sign_out_form(t: Translator) -> str:
     """The page that asks whether to sign out: a link alone must not do it."""
+    lang = plain(t.language)
     return _page(
         t,
         t("signout.title"),
-        f'<form method="post" action="/logout"><h1>{plain(t("signout.title"))}</h1>'
-        f'<button>{plain(t("signout.submit"))}</button><a href="/">{plain(t("signout.back"))}</a></form>',
+        f'<form method="post" action="/logout?lang={lang}"><h1>{plain(t("signout.title"))}</h1>'
+        f'<button>{plain(t("signout.submit"))}</button><a href="/?lang={lang}">{plain(t("signout.back"))}</a></form>',
     )
 
 

@@ -106,6 +106,14 @@ def test_a_corpus_has_a_label_for_each_document(installation, service, learnt, w
     assert len(service.work(learnt).unlabelled) == 4
     installation.labels.put("books", "map", "map", Unit.DOCUMENT, {}, [])
     service.save(OWNER, learnt, "map", 1.0)
+    service.remove(OWNER, "topics")
+    noted = [(each.action, each.subject, dict(each.details)) for each in reversed(installation.audit.latest(9))]
+    assert noted == [
+        ("classifier.save", "topics", {"version": "1"}),
+        ("classifier.apply", "topics", {"version": "1", "corpus": "books"}),
+        ("classifier.save", "map", {"version": "1"}),
+        ("classifier.remove", "topics", {}),
+    ]
     with pytest.raises(LabelsRefused, match="is that of a map"):
         service.apply(OWNER, "map", "books")
 
@@ -117,7 +125,7 @@ def test_another_model_is_refused_in_one_sentence(service, learnt, tiny_checkpoi
 
     service.save(OWNER, learnt, "topics", 0.0)
     others = TextVectors(Encoders(str(tiny_checkpoint("bert"))), service._vectors._open_cache)
-    other = ClassifyService(others, tmp_path / "data", service._catalog, service._labels)
+    other = ClassifyService(others, tmp_path / "data", service._catalog, service._labels, service._audit)
     with pytest.raises(WrongModel, match="topics was made with other weights .* or train it again.$"):
         other.classify(ClassifyRequest(["a"], "topics"))
 

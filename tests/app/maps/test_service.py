@@ -1,17 +1,20 @@
 """Maps of a small corpus: made, kept, changed, compared, dropped; read when the index is a later one."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from app.services.access import OWNER, Forbidden, Person, Role
+from app.services.audit import AuditLog
 from app.services.corpora import CorpusService
 from app.services.maps.clusters import OUTLIER, Method
 from app.services.maps.runs import MapRefused, Plan
 from app.services.maps.service import MapService
 from app.services.tasks import Tasks
+from embedder.errors import AppError
+from indexer.audit_tables import AuditTable
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.label_tables import LabelTable, Unit
@@ -75,7 +78,8 @@ def parts(tmp_path):
 def maps(parts, tmp_path):
     catalog, engine, labels = parts
     idle = Tasks(TaskTable(catalog.database), tmp_path / "tasks", command=("true",))
-    return MapService(catalog, engine, CorpusService(catalog, engine), labels, idle, tmp_path / "maps")
+    corpora = CorpusService(catalog, engine, tmp_path / "maps")
+    return MapService(catalog, engine, corpora, labels, idle, tmp_path / "maps", AuditLog(AuditTable(catalog.database)))
 
 
 @pytest.fixture
@@ -166,6 +170,44 @@ def test_a_map_that_is_dropped_is_gone_with_its_labels(maps, make, parts):
     assert parts[2].sets("books") == []
     with pytest.raises(MapRefused, match="no such map"):
         maps.points(run)
+
+
+def test_the_maps_of_a_corpus_go_with_it(maps, make, parts, tmp_path):
+    make()
+    CorpusService(*parts[:2], tmp_path / "maps").remove("books")
+    assert list((tmp_path / "maps").iterdir()) == []
+    parts[0].add_corpus("books", tmp_path, ())
+    assert (maps.runs("books"), parts[2].sets("books")) == ([], [])
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_map_of_a_corpus_that_is_removed_meanwhile_is_not_kept(maps, parts, tmp_path, is_made_anew):
+    catalog, engine, labels = parts
+
+    def remove(_, stage=""):
+        if stage == "names":
+            CorpusService(catalog, engine, tmp_path / "maps").remove("books")
+            if is_made_anew:
+                catalog.add_corpus("books", tmp_path, ())
+
+    with pytest.raises(AppError):
+        maps.carry_out(OWNER, asdict(Plan("books", "topics", count=3, least=4)), remove)
+    assert not list((tmp_path / "maps").glob("*/*"))
+    assert labels.sets("books") == []
+
+
+def test_the_audit_log_says_who_changed_which_map(maps, make, parts):
+    run = make()
+    maps.rename(OWNER, run, 0, "Stars")
+    maps.set_threshold(OWNER, run, 0.5)
+    maps.drop(OWNER, run)
+    noted = reversed(AuditLog(AuditTable(parts[0].database)).latest(10))
+    assert [(each.action, each.subject, dict(each.details)) for each in noted] == [
+        ("map.make", "topics", {"corpus": "books"}),
+        ("map.rename", "topics", {"corpus": "books", "cluster": "1", "name": "Stars"}),
+        ("map.threshold", "topics", {"corpus": "books", "threshold": "0.5"}),
+        ("map.remove", "topics", {"corpus": "books"}),
+    ]
 
 
 def test_half_a_map_is_none(maps, make, tmp_path):

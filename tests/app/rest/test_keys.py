@@ -10,6 +10,8 @@ from app.rest import guard
 from app.rest.application import PATHS, create_application
 from app.services.access import Role
 from app.services.keys import KeyRing
+from indexer.audit_tables import AuditTable
+from indexer.catalog import Catalog
 from indexer.key_tables import KeyRefused
 
 NO_KEY = "There is no key yet, so only programs on the server's own machine may ask; kalm key add NAME makes one."
@@ -91,6 +93,10 @@ def test_the_command_shows_a_key_once(cli):
     assert cli("key", "revoke", "notebook").refusal == (
         "There is no valid key notebook; kalm key list shows which there are."
     )
+    catalog = Catalog(f"sqlite:///{cli.data / 'catalog.sqlite'}")
+    noted = [(each.action, each.subject, dict(each.details)) for each in AuditTable(catalog.database).latest(9, None)]
+    catalog.close()
+    assert noted == [("key.revoke", "notebook", {}), ("key.add", "notebook", {"role": "admin"})]
 
 
 # The guard, while there is no key

@@ -48,6 +48,7 @@ def test_a_question_is_answered_once_with_its_sources(open_ask, make_result):
     assert 'href="#source-2"' in shown(page)
     assert 'id="source-2"' in shown(page)
     assert 'id="source-1"' not in shown(page)
+    assert 'href="document?corpus=samples&amp;doc=2&amp;passage=2&amp;lang=en"' in shown(page)
     page.run()
     assert backend.asked == 1
 

@@ -82,7 +82,8 @@ def examples():
 
 @pytest.fixture
 def service(tmp_path):
-    return ClassifyService(WordVectors(), tmp_path, SimpleNamespace(database=None), None)
+    unread = SimpleNamespace(note=lambda *_, **__: None)
+    return ClassifyService(WordVectors(), tmp_path, SimpleNamespace(database=None), None, unread)
 
 
 @pytest.fixture

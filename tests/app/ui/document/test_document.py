@@ -68,14 +68,19 @@ class Reader(HTMLParser):
 
 
 def test_a_place_survives_its_address():
-    place = Place("my corpus & more", "aa-11", "bb-22", 3, 400, "what? 蜜蜂 & <b>", "zh")
+    place = Place("my corpus & more", "aa-11", "bb-22", 3, 400, "what? 蜜蜂 & <b>", "zh", "mode=keyword&page=2&lang=en")
     assert Place.from_params(parse_qs(urlsplit(document_address(place)).query)) == place
     assert parse_qs(urlsplit(results_address(place)).query) == {
         "q": ["what? 蜜蜂 & <b>"], "corpus": ["my corpus & more"], "lang": ["zh"],
+        "mode": ["keyword"], "page": ["2"],
     }  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from(["corpus", "doc", "passage", "page", "from", "q", "lang"]), st.lists(st.text())))
+@given(
+    st.dictionaries(
+        st.sampled_from(["corpus", "doc", "passage", "page", "from", "q", "lang", "back"]), st.lists(st.text())
+    )
+)
 def test_no_address_is_an_error(params):
     place = Place.from_params(params)
     assert place.page is None or 0 <= place.page < 10**9
@@ -184,10 +189,11 @@ def buttons(page):
 
 
 def test_a_document_is_shown_with_a_way_back_and_a_link_to_pass_on(open_document, documents):
-    page = open_document()
+    page = open_document(back="mode=keyword&type=pdf&type=epub")
     assert documents.asked == [("samples", "aa-11", "bb-22", None, None)]
     assert '<mark class="kalm-place">' in html(page)
-    assert './?q=honey&amp;corpus=samples">Back to the results' in html(page)
+    address = "./?q=honey&amp;corpus=samples&amp;mode=keyword&amp;type=pdf&amp;type=epub"
+    assert f'{address}">Back to the results' in html(page)
     assert page.code[0].value.endswith("document?corpus=samples&doc=aa-11&passage=bb-22&q=honey")
     assert page.get("download_button")
     assert buttons(page) == {}

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from app.services.access import Forbidden, Person, Role
 from app.services.maps.clusters import Method
 from embedder.errors import AppError
 from indexer.label_tables import Unit
@@ -59,7 +60,8 @@ def test_a_cluster_is_looked_into(open_map, maps):
     html = shown(page)
     assert "3 items; the most typical ones" in html
     assert "honey · bees · 蜜蜂" in html
-    assert 'href="./?corpus=samples&amp;q=honey&amp;label=topics%3Ahoney+%C2%B7+bees"' in html
+    assert 'href="./?corpus=samples&amp;q=honey&amp;label=topics%3Ahoney+%C2%B7+bees&amp;lang=en"' in html
+    assert 'href="document?corpus=samples&amp;doc=2&amp;lang=en"' in html
     page.text_input[1].set_value("bees & honey")
     next(button for button in page.button if button.label == "Rename").click().run()
     assert maps.done == [("rename", 0, "bees & honey")]
@@ -149,6 +151,45 @@ def test_deleting_asks_first_and_shows_the_next(open_map, maps):
     assert [run.id for run in maps.saved] == ["r2"]
 
 
+def test_whoever_only_reads_is_offered_nothing_to_change(open_map, maps, make_task, monkeypatch):
+    monkeypatch.setattr("app.ui.frame._nobody", lambda: Person("Vi", Role.VIEWER))
+    maps.tasks["t1"] = make_task()
+    page = open_map(cluster="1")
+    page.slider(key="threshold-r1").set_value(0.6).run()
+    assert "<dd>50.0%</dd>" in shown(page)
+    assert page.get("progress")
+    assert (list(page.button), list(page.text_input), list(page.expander)) == ([], [], [page.expander[0]])
+    assert page.expander[0].label == "Compare with another map"
+    maps.tasks.clear()
+    assert "editors can make one" in shown(open_map(corpus="papers"))
+
+
+def test_what_is_refused_leaves_the_rest_of_the_page(open_map, maps, make_task):
+    def refuse(*_):
+        raise Forbidden("This needs the role editor, and Vi is viewer; ask an admin.")
+
+    maps.start = maps.rename = maps.set_threshold = maps.drop = maps.stop = refuse
+    maps.tasks["t1"] = make_task()
+    page = open_map(cluster="1")
+    page.slider(key="threshold-r1").set_value(0.6).run()
+    for label in ("Make the map", "Rename", "Divide this cluster", "Keep these outliers", "Delete", "Stop"):
+        next(button for button in page.button if button.label == label).click().run()
+        assert 'role="alert"' in shown(page)
+        assert "This needs the role editor" in shown(page)
+        assert [button.label for button in page.button][-1] == "Delete"
+        assert "That did not work" not in shown(page)
+
+
+def test_a_making_that_cannot_be_looked_up_leaves_the_map(open_map, maps):
+    def fail(*_):
+        raise AppError("The catalog does not answer; try again.")
+
+    maps.task = fail
+    page = open_map(task="t1")
+    assert "The catalog does not answer; try again." in shown(page)
+    assert page.get("plotly_chart")
+
+
 def test_errors_for_users_are_shown_as_they_are(open_map, maps):
     maps.error = AppError("The map in <x> cannot be read; delete it.")
     assert "The map in &lt;x&gt; cannot be read; delete it." in shown(open_map())
@@ -168,3 +209,5 @@ def test_in_chinese(open_map):
     html = shown(open_map(locale="zh-CN", cluster="1"))
     assert "轮廓系数" in html
     assert "在此簇中搜索" in html
+    assert 'href="?corpus=samples&amp;run=r1&amp;cluster=2&amp;lang=zh"' in html
+    assert 'bees&amp;lang=zh"' in html

@@ -39,8 +39,7 @@ def test_another_map_forgets_what_was_looked_at():
 
 
 def test_a_link_to_a_search_says_which_label():
-    assert search_link("a b", "q&a", "my set", "x:y") == "./?corpus=a+b&q=q%26a&label=my%2520set%3Ax%3Ay"
-    assert search_link("a", "q") == "./?corpus=a&q=q"
+    assert search_link("a b", "q&a", "zh", "my set", "x:y") == "./?corpus=a+b&q=q%26a&label=my%2520set%3Ax%3Ay&lang=zh"
 
 
 @given(_places)

@@ -225,6 +225,12 @@ def test_new_matches_are_counted_and_marked(open_noted, notes):
     assert len(re.findall(r"\bNew\b", words(page))) == 1
 
 
+def test_a_document_is_opened_with_the_way_back_to_these_results(open_noted):
+    page = open_noted(q="stars", page="2", mode="keyword", lang="zh")
+    links = "".join(element.value for element in page.main.get("html"))
+    assert "&amp;q=stars&amp;lang=zh&amp;back=mode%3Dkeyword%26page%3D2" in links
+
+
 def test_recent_searches_are_forgotten_in_one_click(open_noted, notes):
     notes.recent = [past("moons")]
     page = open_noted(q="stars")

@@ -1,5 +1,6 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,13 @@ def test_every_change_goes_back_to_the_first_page(name):
 def test_turning_the_page_keeps_everything_else():
     state = PageState(query="q", mode=Mode.KEYWORD, file_types=frozenset({"pdf"}))
     assert state.changed(page=2) == PageState(query="q", mode=Mode.KEYWORD, file_types=frozenset({"pdf"}), page=2)
+
+
+def test_the_way_back_is_everything_but_what_other_pages_know_by_themselves():
+    state = PageState("q", "samples", Mode.KEYWORD, 3, frozenset({"pdf", "csv"}), interface="zh", like=(ID,))
+    back = PageState.from_params(parse_qs(state.way_back))
+    assert back == replace(state, query="", corpus="", interface="")
+    assert PageState("q", "samples", interface="zh").way_back == ""
 
 
 ID, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"

@@ -1,12 +1,14 @@
 """What steers a search beside the words: filters, weights, examples, texts, and what is done with results."""
 
 import re
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from embedder.errors import AppError
 from indexer.label_tables import LabelsRefused
+from indexer.records import Duplicate
 from indexer.search import Example, FacetCount, Facets, LabelFacet, Mode
 
 ID = "00000000-0000-0000-0000-00000000000{}".format
@@ -132,15 +134,25 @@ def test_an_example_that_the_search_refuses_can_be_taken_away(rich, open_page):
 
 
 def test_further_passages_come_when_they_are_asked_for(rich, open_page):
-    page = open_page(q="stars")
+    page = open_page(q="stars", mode="keyword")
     assert "Further passage" not in shown(page)
     assert page.button(key=f"passages_{ID(1)}").label == "2 more passages"
     assert f"passages_{ID(2)}" not in {button.key for button in page.button}
     page.button(key=f"passages_{ID(1)}").click().run()
     assert "Further passage 2. &lt;script&gt;" in shown(page)
+    address = f"document?corpus=samples&amp;doc=1&amp;passage={ID(1)}-2&amp;q=stars&amp;lang=en&amp;back=mode%3Dkeyword"
+    assert f'href="{address}"' in shown(page)
     assert page.button(key=f"passages_{ID(1)}").label == "Hide the other passages"
     page.button(key=f"passages_{ID(1)}").click().run()
     assert "Further passage" not in shown(page)
+
+
+def test_near_duplicates_can_be_opened(rich, open_page):
+    twin = Duplicate("aa-77", "Twin", "twin.md", "", 0.9)
+    rich.results = [replace(rich.results[1], duplicates=(twin,))]
+    page = open_page(q="stars", type="markdown")
+    address = "document?corpus=samples&amp;doc=aa-77&amp;q=stars&amp;lang=en&amp;back=type%3Dmarkdown"
+    assert f'href="{address}"' in shown(page)
 
 
 def test_further_passages_that_cannot_be_had_leave_the_page(rich, open_page, caplog, monkeypatch):

@@ -1,17 +1,20 @@
 """The door before the pages, over HTTP and WebSocket, with real accounts and sessions."""
 
 import asyncio
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from argon2 import PasswordHasher
 from rest_cases import connect
 from starlette.responses import PlainTextResponse
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.cli.serve import serve
 from app.services.access import OWNER, Person, Role
 from app.services.accounts import Accounts
 from app.services.audit import AuditLog
-from app.services.sessions import COOKIE, Sessions
+from app.services.sessions import COOKIE, Sessions, SignInRefused
 from app.settings import Access
 from app.ui.signin.door import Door
 from app.ui.signin.headers import SecurityHeaders
@@ -147,6 +150,43 @@ async def test_wrong_tries_say_the_same_and_then_have_to_wait(signed):
         assert (await sign_in(client)).status_code == 429
 
 
+async def test_wrong_tries_keep_nobody_else_out(signed, accounts):
+    accounts.add("bob", Role.VIEWER, PASSWORD)
+    async with connect(door(signed)) as here, connect(door(signed), address="10.0.0.8") as elsewhere:
+        for _ in range(6):
+            answer = await sign_in(here, password="wrong wrong")
+        assert answer.status_code == 429
+        assert (await sign_in(here, name="bob")).status_code == 303
+        assert (await sign_in(elsewhere)).status_code == 303
+
+
+@pytest.mark.parametrize("guess", [lambda n: (f"name{n}", "here"), lambda n: ("ann", f"10.0.0.{n}")])
+def test_very_many_wrong_tries_have_to_wait_whatever_they_vary(signed, accounts, monkeypatch, guess):
+    monkeypatch.setattr(accounts, "_nobody", accounts._hasher.hash(""))
+    for n in range(100):
+        with pytest.raises(SignInRefused, match="do not belong together"):
+            signed.sign_in(guess(n)[0], "wrong wrong", guess(n)[1])
+    with pytest.raises(SignInRefused, match="too many tries"):
+        signed.sign_in(guess(100)[0], "wrong wrong", guess(100)[1])
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address"), [("", "10.0.0.8"), ("10.0.0.0/8, 192.168.1.1", "203.0.113.9"), ("10.0.0.9", "10.0.0.8")]
+)
+async def test_a_proxy_that_is_trusted_says_who_comes(signed, audit, monkeypatch, trusted, address):
+    given = {}
+    monkeypatch.setattr("uvicorn.run", lambda _, **options: given.update(options))
+    monkeypatch.setattr("app.cli.serve._check_address", lambda *_: None)
+    monkeypatch.setattr("app.settings._kept_flags", {})
+    monkeypatch.setenv("KALM_TRUSTED_PROXIES", trusted)
+    serve(host=None, port=None)
+    served = ProxyHeadersMiddleware(door(signed), given["forwarded_allow_ips"])
+    forged_then_seen = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9, 10.0.0.7"}
+    async with connect(served, address="10.0.0.8", **forged_then_seen) as client:
+        assert (await sign_in(client)).status_code == 303
+    assert audit[0].latest(1)[0].details["address"] == address
+
+
 @pytest.mark.parametrize(
     "address",
     ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "", "evil", "/\nx", "/login"],
@@ -179,6 +219,18 @@ async def test_the_form_speaks_the_browsers_language(signed):
     async with connect(door(signed), **{"accept-language": "zh-CN,zh;q=0.9"}) as client:
         assert "用户名" in (await client.get("/login")).text
         assert "Password" in (await client.get("/login?lang=en")).text
+
+
+async def test_the_language_that_was_chosen_stays(signed):
+    async with connect(door(signed)) as client:
+        answer = await client.get("/map?corpus=a&lang=zh", headers=HTML)
+        form = await client.get(answer.headers["location"])
+        assert "用户名" in form.text
+        action = re.search('action="([^"]+)"', form.text)[1]
+        assert 'lang="zh-Hans"' in (await client.post(action, data={"name": "ann", "password": "wrong wrong"})).text
+        answer = await client.post("/logout?lang=zh")
+        assert parse_qs(urlsplit(answer.headers["location"]).query) == {"next": ["/?lang=zh"], "lang": ["zh"]}
+        assert "lang=zh" in (await client.get("/logout?lang=zh")).text
 
 
 async def test_every_answer_has_the_headers_that_keep_browsers_safe(signed):
