@@ -1,6 +1,8 @@
 """The script itself, and the files it depends on."""
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -76,6 +78,13 @@ def test_every_option_of_the_configuration_exists():
     options = {name for name, value in pairs if not isinstance(value, dict)}
     options |= {f"{name}.{inner}" for name, value in pairs if isinstance(value, dict) for inner in value}
     assert options <= known
+
+
+def test_a_file_as_large_as_an_upload_may_be_is_received():
+    script = "import app.asgi; from streamlit import config; print(config.get_option('server.maxUploadSize'))"
+    environment = {**os.environ, "KALM_UPLOAD_MEGABYTES": "512.5"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert int(done.stdout) == 514
 
 
 def test_nothing_is_fetched_from_the_network():
