@@ -14,7 +14,7 @@ from app.ui.classify.state import ClassifyState, Step, Way, as_label_params, cha
 from app.ui.classify.work import submit
 from app.ui.frame import visitor
 from app.ui.i18n import Translator
-from app.ui.markup import as_label
+from app.ui.markup import as_option
 
 _FIRST_LABELS = 3
 _TYPED_ROWS = 6
@@ -111,13 +111,13 @@ def _upload(backend: Backend, t: Translator) -> None:
     columns = list(table.columns)
     with st.container(horizontal=True, key="columns"):
         chosen_text = st.selectbox(
-            t("classify.column.text"), columns, columns.index(text), format_func=as_label, key="text_column"
+            t("classify.column.text"), columns, columns.index(text), format_func=as_option, key="text_column"
         )
         chosen_label = st.selectbox(
             t("classify.column.label"),
             columns,
             columns.index(label) if label else min(1, len(columns) - 1),
-            format_func=as_label,
+            format_func=as_option,
             key="label_column",
         )
     found = labelled(table, chosen_text, chosen_label)

@@ -7,6 +7,7 @@ from app.services.classify.tables import Example, read_table, write_csv
 from indexer.task_tables import TaskState
 
 NASTY = '<img src=x onerror=alert(1)> **bold** $x$ [a](http://b) \u202eexe ";DROP TABLE labels;--'
+EVIL = "<script>alert(1)</script> **b** [a](http://b)"
 
 
 def html(page):
@@ -228,6 +229,22 @@ def test_hostile_labels_and_texts_are_shown_and_never_obeyed(open_page, service)
         assert "<img" not in html(page)
         assert "\u202e" not in html(page)
         assert not page.markdown
+
+
+def test_options_are_shown_letter_for_letter(open_page, service, work):
+    service.save(OWNER, work, "my-classifier_1", 0.0)
+    page = open_page(step="use")
+    assert page.selectbox(key="classifier").options == ["my-classifier_1"]
+    page = open_page(way="upload")
+    page.file_uploader[0].set_value(("mine.csv", f"{EVIL},label\na,b\n".encode(), "text/csv")).run()
+    assert page.selectbox(key="text_column").options == [EVIL, "label"]
+    assert "<script>" not in html(page)
+    found = [Example(f"{word} {n}", label) for n in range(5) for word, label in (("a", EVIL), ("b", "b"))]
+    wrong = service.begin(OWNER, [*found, Example("b b", EVIL)], [])
+    service.train(OWNER, wrong)
+    page = open_page(step="train", work=wrong)
+    assert f"{EVIL} → b (1)" in page.selectbox(key="pair").options
+    assert "<script>" not in html(page)
 
 
 def test_the_page_is_in_chinese_for_who_reads_chinese(open_page, work):
