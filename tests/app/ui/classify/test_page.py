@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from app.services.access import OWNER
+from app.services.access import OWNER, Forbidden
 from app.services.classify.tables import Example, read_table, write_csv
 from indexer.task_tables import TaskState
 
@@ -122,6 +122,16 @@ def test_long_work_can_be_cancelled_and_its_failure_is_told(open_page, service, 
     assert "It was cancelled" in words(page)
     tasks.becomes(task, state=TaskState.FAILED, error="The model <x> is not there; fetch it.")
     assert "The model &lt;x&gt; is not there; fetch it." in html(open_page(step="train", work=work, task=task))
+
+
+def test_who_may_not_cancel_long_work_is_told_so(open_page, tasks, work, monkeypatch):
+    def refused(person, task_id):
+        raise Forbidden("Only an editor may do this.")
+
+    monkeypatch.setattr(tasks, "cancel", refused)
+    page = open_page(step="train", work=work, task=tasks.submit(OWNER, "classify.train", {"work": work}))
+    page.button(key="cancel_task").click().run()
+    assert "Only an editor may do this." in words(page)
 
 
 def test_an_old_address_of_long_work_is_told_and_forgotten(open_page, tasks, work):
