@@ -82,10 +82,13 @@ def _describe(backend: Backend, state: ClassifyState, t: Translator) -> None:
 
 
 def _answer(backend: Backend, labels: Sequence[Label], given: str, threshold: int, t: Translator) -> None:
-    texts = [line.strip() for line in given.splitlines() if line.strip()][:AT_ONCE]
+    lines = [line.strip() for line in given.splitlines() if line.strip()]
+    texts = lines[:AT_ONCE]
     if not texts:
         st.html(cards.hint(t("classify.texts.none"), t))
         return
+    if len(lines) > AT_ONCE:
+        st.html(cards.hint(t("classify.texts.most", n=t.number(AT_ONCE)), t))
     with st.spinner(t("classify.busy")):
         answer = backend.classify.classify(ClassifyRequest(texts, labels=labels, threshold=threshold / 100))
     st.html(cards.predicted(texts, answer.predictions, t))

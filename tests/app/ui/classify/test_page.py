@@ -3,6 +3,7 @@ import re
 import pytest
 
 from app.services.access import OWNER, Forbidden
+from app.services.classify.service import AT_ONCE
 from app.services.classify.tables import Example, read_table, write_csv
 from indexer.task_tables import TaskState
 
@@ -47,6 +48,15 @@ def test_below_the_threshold_the_page_says_that_no_label_was_given(open_page):
     next(button for button in page.button if button.label == "Label").click().run()
     assert "kalm-none" in html(page)
     assert "no label" in words(page)
+
+
+def test_texts_beyond_those_labelled_at_once_are_not_dropped_in_silence(open_page):
+    page = open_page(label=["bees :: honey", "stars :: moon"])
+    for lines, is_said in ((AT_ONCE, False), (AT_ONCE + 1, True)):
+        page.text_area(key="texts").input("honey\n" * lines)
+        next(button for button in page.button if button.label == "Label").click().run()
+        assert html(page).count("kalm-given") == AT_ONCE
+        assert ("Only the first 200 texts" in words(page)) is is_said
 
 
 def test_described_labels_can_be_kept(open_page, service):
