@@ -1,6 +1,7 @@
 """One ASGI application: the Streamlit pages for people, and beside them the REST interface for programs."""
 
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.types import Receive, Scope, Send
+from streamlit import config
 
 from app.bootstrap import close_services, page_sessions, rest_backend
 from app.rest.application import create_application, is_rest
@@ -51,8 +53,18 @@ def _warm(part: Callable[[], None]) -> None:
         log.warning("Could not warm up: %s", error)
 
 
+def _receive_uploads(megabytes: float) -> None:
+    """Let a file as large as an upload may be reach the page, whose own bound is in plain words.
+
+    What Streamlit compares with its bound has the frame of the form around the file.
+    """
+    usual = config.get_option("server.maxUploadSize")  # no less: other forms of the pages count on it
+    config.set_option("server.maxUploadSize", max(usual, math.ceil(megabytes) + 1))
+
+
 _settings = load_settings()
 _streamlit = st.App(str(Path(__file__).parent / "ui" / "main.py"), lifespan=lifespan)
+_receive_uploads(_settings.upload_megabytes)
 pages = SecurityHeaders(Door(_streamlit, page_sessions, _settings.access, _settings.session_hours))
 rest = SecurityHeaders(create_application(rest_backend, Limits.of(_settings)))
 

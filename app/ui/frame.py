@@ -11,12 +11,13 @@ from streamlit.delta_generator import DeltaGenerator
 from app.services.access import OWNER, Person
 from app.services.sessions import NotSignedIn
 from app.ui.i18n import LANGUAGES, Translator, browser_language
-from app.ui.markup import lang_attribute, notice, plain
+from app.ui.markup import as_label, lang_attribute, notice, plain
 from embedder.errors import AppError
 
 _FOLDER = Path(__file__).parent
 _ICON = _FOLDER / "icon.svg"
 _WHO = "visitor"
+_LEAVE = "leave"
 _LANGUAGE = "lang"
 """The parameter of the address, and the place in the session, of the language somebody chose."""
 
@@ -43,9 +44,14 @@ def translator() -> Translator:
     return Translator(chosen if chosen in LANGUAGES else browser_language(st.context.locale))
 
 
-def admit(person: Callable[[], Person]) -> None:
-    """Say who is at the page: asked again at every step, since a session may end while the page is open."""
-    st.session_state[_WHO] = person
+def admit(person: Callable[[], Person], leave: Callable[[], None] | None = None) -> None:
+    """Say who is at the page.
+
+    Args:
+        person: Asked again at every step, since a session may end while the page is open.
+        leave: Signs them out; None where that has a page of its own.
+    """
+    st.session_state[_WHO], st.session_state[_LEAVE] = person, leave
 
 
 def visitor() -> Person:
@@ -65,13 +71,17 @@ def header(t: Translator) -> DeltaGenerator:
         slot = st.empty()
         language_switch(t)
         if (person := visitor()) != OWNER:
-            who = plain(t("signin.who", name=person.name))
-            st.html(
-                f'<a class="kalm-hint" href="/logout?lang={plain(t.language)}" title="{who}">'
-                f"{plain(t('signout.submit'))}</a>",
-                width="content",
-            )
+            _way_out(t("signin.who", name=person.name), t)
     return slot
+
+
+def _way_out(who: str, t: Translator) -> None:
+    if leave := st.session_state.get(_LEAVE):
+        st.button(t("signout.submit"), key="sign_out", type="tertiary", help=as_label(who), on_click=leave)
+        return
+    address = f"/logout?lang={plain(t.language)}"
+    link = f'<a class="kalm-hint" href="{address}" title="{plain(who)}">{plain(t("signout.submit"))}</a>'
+    st.html(link, width="content")
 
 
 def language_switch(t: Translator) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app.bootstrap import Services, page_services
-from app.services.access import Person, Role
+from app.services.access import Forbidden, Person, Role
 from app.services.sessions import NotSignedIn
 from app.settings import Access
 from app.ui.admin import page as admin
@@ -67,7 +67,7 @@ def _enter(services: Services, t: Translator) -> bool:
     def person() -> Person:
         return oidc.person_of(services.settings) if uses_oidc else services.sessions.person(st.context.cookies)
 
-    admit(person)
+    admit(person, st.logout if uses_oidc else None)
     try:
         visitor()
     except NotSignedIn as error:
@@ -77,6 +77,11 @@ def _enter(services: Services, t: Translator) -> bool:
         else:
             st.html(notice(t, t("signin.title"), str(error)))
             st.html(f'<a href="{SIGN_IN}" target="_self">{plain(t("signin.again"))}</a>')
+        return False
+    except Forbidden as error:
+        begin(t("app.title"))
+        st.html(notice(t, t("signin.no_role"), str(error), alert=True))
+        st.button(t("signin.other"), key="sign_out", on_click=st.logout)
         return False
     return True
 

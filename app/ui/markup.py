@@ -28,6 +28,11 @@ def as_label(text: str) -> str:
     return text.translate(_HOSTILE).translate(_PUNCTUATION)
 
 
+def as_option(text: str) -> str:
+    """Text as a choice of a selectbox, which is no Markdown, without what ``plain`` leaves out or replaces."""
+    return text.translate(_HOSTILE)
+
+
 def lang_attribute(code: str) -> str:
     """The attribute that lets browsers choose glyphs and screen readers a voice; plain ``zh`` leaves that to chance."""
     return f' lang="{plain("zh-Hans" if code == "zh" else code)}"'

@@ -14,7 +14,7 @@ from app.ui.classify.state import ClassifyState, Step, Way, as_label_params, cha
 from app.ui.classify.work import submit
 from app.ui.frame import visitor
 from app.ui.i18n import Translator
-from app.ui.markup import as_label
+from app.ui.markup import as_option
 
 _FIRST_LABELS = 3
 _TYPED_ROWS = 6
@@ -82,10 +82,13 @@ def _describe(backend: Backend, state: ClassifyState, t: Translator) -> None:
 
 
 def _answer(backend: Backend, labels: Sequence[Label], given: str, threshold: int, t: Translator) -> None:
-    texts = [line.strip() for line in given.splitlines() if line.strip()][:AT_ONCE]
+    lines = [line.strip() for line in given.splitlines() if line.strip()]
+    texts = lines[:AT_ONCE]
     if not texts:
         st.html(cards.hint(t("classify.texts.none"), t))
         return
+    if len(lines) > AT_ONCE:
+        st.html(cards.hint(t("classify.texts.most", n=t.number(AT_ONCE)), t))
     with st.spinner(t("classify.busy")):
         answer = backend.classify.classify(ClassifyRequest(texts, labels=labels, threshold=threshold / 100))
     st.html(cards.predicted(texts, answer.predictions, t))
@@ -111,13 +114,13 @@ def _upload(backend: Backend, t: Translator) -> None:
     columns = list(table.columns)
     with st.container(horizontal=True, key="columns"):
         chosen_text = st.selectbox(
-            t("classify.column.text"), columns, columns.index(text), format_func=as_label, key="text_column"
+            t("classify.column.text"), columns, columns.index(text), format_func=as_option, key="text_column"
         )
         chosen_label = st.selectbox(
             t("classify.column.label"),
             columns,
             columns.index(label) if label else min(1, len(columns) - 1),
-            format_func=as_label,
+            format_func=as_option,
             key="label_column",
         )
     found = labelled(table, chosen_text, chosen_label)

@@ -12,7 +12,7 @@ from app.ui.classify.labels import learn
 from app.ui.classify.state import ClassifyState, Step, change
 from app.ui.frame import visitor
 from app.ui.i18n import Translator
-from app.ui.markup import as_label, notice
+from app.ui.markup import as_option, notice
 
 _SHOWN_ERRORS = 30
 _SHOWN_TEXTS = 20
@@ -115,7 +115,7 @@ def _texts(
     def shown(pair: str) -> str:
         has, given = (int(part) for part in pair.split("."))
         count = t.number(int(judged.confusion[has, given]))
-        return as_label(t("classify.pair", has=names[has], given=names[given], count=count))
+        return as_option(t("classify.pair", has=names[has], given=names[given], count=count))
 
     st.selectbox(
         t("classify.pairs"),
@@ -210,7 +210,7 @@ def _next(backend: Backend, work: Work, training: Training, t: Translator) -> No
     corpora = [corpus.name for corpus in backend.corpora() if corpus.searchable]
     if corpora:
         with st.container(horizontal=True, vertical_alignment="bottom", key="gathering"):
-            corpus = st.selectbox(t("classify.gather"), corpora, format_func=as_label, key="gather_from", width=260)
+            corpus = st.selectbox(t("classify.gather"), corpora, key="gather_from", width=260)
             if st.button(t("classify.gather.do"), key="gather"):
                 backend.classify.gather(visitor(), work.id, corpus)
                 whole = backend.classify.work(work.id)

@@ -11,7 +11,7 @@ from app.ui.classify.state import ClassifyState, Step, change
 from app.ui.classify.work import done, submit
 from app.ui.frame import visitor
 from app.ui.i18n import Translator
-from app.ui.markup import as_label, notice
+from app.ui.markup import as_option, notice
 
 _PREDICT, _APPLY = "classify.predict", "classify.apply"
 
@@ -55,7 +55,6 @@ def _pick(names: list[str], state: ClassifyState, t: Translator) -> str:
     st.selectbox(
         t("classify.classifier"),
         names,
-        format_func=as_label,
         key="classifier",
         width=320,
         on_change=lambda: change(classifier=st.session_state["classifier"], table="", task=""),
@@ -84,7 +83,7 @@ def _table(backend: Backend, chosen: Classifier, state: ClassifyState, t: Transl
         columns = list(table.columns)
         text, _ = guess_columns(table)
         column = st.selectbox(
-            t("classify.column.text"), columns, columns.index(text), format_func=as_label, key="predict_column"
+            t("classify.column.text"), columns, columns.index(text), format_func=as_option, key="predict_column"
         )
         st.html(cards.hint(t.count("classify.rows", len(table.rows)), t) + cards.problems(table.problems, t))
         if st.button(t("classify.predict"), key="predict", type="primary"):
@@ -120,7 +119,7 @@ def _corpus(backend: Backend, chosen: Classifier, state: ClassifyState, t: Trans
         return
     st.html(cards.heading(t("classify.apply"), t, t("classify.apply.help")))
     with st.container(horizontal=True, vertical_alignment="bottom", key="applying"):
-        corpus = st.selectbox(t("classify.gather"), corpora, format_func=as_label, key="apply_to", width=260)
+        corpus = st.selectbox(t("classify.gather"), corpora, key="apply_to", width=260)
         if st.button(t("classify.apply.do"), key="apply"):
             submit(backend.tasks, _APPLY, {"classifier": chosen.name, "corpus": corpus}, classifier=chosen.name)
     task = done(backend.tasks, state, _APPLY)

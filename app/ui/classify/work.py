@@ -8,7 +8,7 @@ import streamlit as st
 from app.ui.classify import cards
 from app.ui.classify.contract import TaskBackend
 from app.ui.classify.state import ClassifyState, change
-from app.ui.frame import visitor
+from app.ui.frame import calm_errors, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice
 from indexer.task_tables import Task, TaskRefused, TaskState
@@ -57,15 +57,16 @@ def _ended(reason: str, t: Translator) -> bool:
 
 @st.fragment(run_every=1.0)
 def _watch(tasks: TaskBackend, task_id: str, t: Translator) -> None:
-    task = tasks.one(task_id)
-    if task.state.is_final:
-        st.rerun()
-    if task.state is TaskState.QUEUED:
-        stage = t("classify.stage.queued")
-    else:
-        stage = t(f"classify.stage.{task.stage}") if task.stage in _STAGES else t("classify.stage.begun")
-    st.progress(task.progress, text=stage)
-    st.html(cards.hint(t("classify.task.goes_on"), t))
-    if st.button(t("classify.task.cancel"), key="cancel_task"):
-        tasks.cancel(visitor(), task_id)
-        st.rerun()
+    with calm_errors(t):  # the page's own do not hold when only this is drawn anew
+        task = tasks.one(task_id)
+        if task.state.is_final:
+            st.rerun()
+        if task.state is TaskState.QUEUED:
+            stage = t("classify.stage.queued")
+        else:
+            stage = t(f"classify.stage.{task.stage}") if task.stage in _STAGES else t("classify.stage.begun")
+        st.progress(task.progress, text=stage)
+        st.html(cards.hint(t("classify.task.goes_on"), t))
+        if st.button(t("classify.task.cancel"), key="cancel_task"):
+            tasks.cancel(visitor(), task_id)
+            st.rerun()

@@ -95,11 +95,12 @@ def refusal(sentence: str, t: Translator) -> str:
     return f'<p class="kalm-refusal" role="alert"{lang_attribute(t.language)}>{plain(sentence)}</p>'
 
 
-def welcome(t: Translator) -> str:
-    """The first words to someone who has not asked yet."""
+def welcome(has_examples: bool, t: Translator) -> str:
+    """The first words to someone who has not asked yet; they may lead to examples."""
+    examples = f"<p>{plain(t('welcome.examples'))}</p>" if has_examples else ""
     return (
         f'<section class="kalm-welcome"{lang_attribute(t.language)}>'
-        f"<h2>{plain(t('welcome.title'))}</h2><p>{plain(t('welcome.text'))}</p></section>"
+        f"<h2>{plain(t('welcome.title'))}</h2><p>{plain(t('welcome.text'))}</p>{examples}</section>"
     )
 
 

@@ -21,7 +21,14 @@ Judge = Callable[[SearchResult, int | None], None]
 
 
 def foot(
-    result: SearchResult, corpus: str, query: str, grade: int | None, judge: Judge, t: Translator, *, is_new: bool
+    result: SearchResult,
+    corpus: str,
+    query: str,
+    grade: int | None,
+    judge: Judge | None,
+    t: Translator,
+    *,
+    is_new: bool,
 ) -> None:
     """The beginning of the row under one result.
 
@@ -30,28 +37,33 @@ def foot(
         corpus: Where it was found.
         query: The question.
         grade: What the visitor said of it before; None for nothing.
-        judge: Called when they say something else.
+        judge: Called when they say something else; None where there is no question that a result could answer.
         t: Wording.
         is_new: Whether a saved search found it for the first time.
     """
+    with st.container(horizontal=True, vertical_alignment="center", width="content", key=f"foot_{result.chunk_id}"):
+        new = f'<span class="kalm-new">{plain(t("notes.new"))}</span>' if is_new else ""
+        link = document_link(corpus, result.document_id, result.chunk_id, query, t, read_state().way_back)
+        st.html(f'<p class="kalm-foot"{lang_attribute(t.language)}>{new}{link}</p>', width="content")
+        if judge is not None:
+            _thumbs(result, grade, judge, t)
+
+
+def _thumbs(result: SearchResult, grade: int | None, judge: Judge, t: Translator) -> None:
     # Once a card: the passage stands on one page of results, and the keys are its own.
     key = f"judge_{result.chunk_id}"
     chosen = None if grade is None else "yes" if grade else "no"
     if st.session_state.get(key) != chosen:
         st.session_state[key] = chosen
-    with st.container(horizontal=True, vertical_alignment="center", width="content", key=f"foot_{result.chunk_id}"):
-        new = f'<span class="kalm-new">{plain(t("notes.new"))}</span>' if is_new else ""
-        link = document_link(corpus, result.document_id, result.chunk_id, query, t, read_state().way_back)
-        st.html(f'<p class="kalm-foot"{lang_attribute(t.language)}>{new}{link}</p>', width="content")
-        st.pills(
-            t("judge.label", title=_words(result.title)),
-            list(_GRADES),
-            format_func=lambda value: f"{_ICONS[value]} {t(f'judge.{value}')}",
-            key=key,
-            label_visibility="collapsed",
-            on_change=_say,
-            args=(key, result, judge),
-        )
+    st.pills(
+        t("judge.label", title=_words(result.title)),
+        list(_GRADES),
+        format_func=lambda value: f"{_ICONS[value]} {t(f'judge.{value}')}",
+        key=key,
+        label_visibility="collapsed",
+        on_change=_say,
+        args=(key, result, judge),
+    )
 
 
 def _words(title: str) -> str:

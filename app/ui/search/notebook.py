@@ -87,7 +87,7 @@ class Notebook:
 
     def foot(self, result: SearchResult) -> None:
         """The row under a result."""
-        if self._notes is None or self._request is None:
+        if self._notes is None or self._request is None or self._state is None:
             return
         corpus, query, notes = self._request.corpus, self._request.query, self._notes
 
@@ -96,7 +96,8 @@ class Notebook:
 
         grade = self._grades.get(result.chunk_id)
         is_new = result.document_id in self._new
-        judging.foot(result, corpus, query, grade, judge, self._t, is_new=is_new)
+        asked = judge if self._state.has_words else None  # likeness to a text or a document is no question
+        judging.foot(result, corpus, query, grade, asked, self._t, is_new=is_new)
 
     def close(self) -> None:
         """When everything else is drawn: remember the question, and fill in what is saved."""
@@ -130,6 +131,9 @@ class Notebook:
         self, notes: NoteBackend, state: PageState, request: SearchRequest, saved: Sequence[SavedSearch]
     ) -> None:
         t, kept = self._t, kept_state(state)
+        if request.text:
+            _line(t("notes.save.text"), t)
+            return
         mine = next((search for search in saved if (search.corpus, search.state) == (request.corpus, kept)), None)
         if mine is not None:
             _line(t("notes.saved.as", name=mine.name), t)

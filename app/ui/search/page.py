@@ -4,13 +4,15 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.services.access import Role
 from app.ui.frame import begin, calm_errors, header, translator, visitor
 from app.ui.i18n import Translator
-from app.ui.markup import notice
+from app.ui.markup import notice, plain
 from app.ui.search import by_text, cards, filters, widgets
 from app.ui.search.actions import Shown, actions
 from app.ui.search.chips import chips
@@ -75,14 +77,23 @@ def _chosen(corpora: Sequence[CorpusInfo], name: str) -> CorpusInfo:
 
 def _no_corpora(t: Translator) -> None:
     st.html(notice(t, t("none.title"), t("none.text")))
+    _admin_link("", t("none.admin"), t)
     st.code("kalm corpus add NAME PATH\nkalm index build NAME", language=None)
     st.button(t("recheck"), key="recheck")
 
 
 def _not_built(corpus: CorpusInfo, t: Translator) -> None:
     st.html(notice(t, t("unbuilt.title", name=corpus.name), t("unbuilt.text")))
+    _admin_link(corpus.name, t("unbuilt.admin"), t)
     st.code(f"kalm index build {shlex.quote(corpus.name)}", language=None)
     st.button(t("recheck"), key="recheck")
+
+
+def _admin_link(corpus: str, words: str, t: Translator) -> None:
+    """To where it can be done without a command, for whoever may."""
+    if visitor().role.covers(Role.EDITOR):
+        address = f"admin?{urlencode({'corpus': corpus, 'lang': t.language})}"
+        st.html(f'<a class="kalm-open" href="{plain(address)}" target="_self">{plain(words)}</a>')
 
 
 def _results(

@@ -12,6 +12,8 @@ from app.ui.search.state import PageState, clean_query
 from indexer.search import Mode
 
 EXAMPLES = 4
+_SAMPLES = "samples"
+"""The corpus that the examples are questions to."""
 
 
 def read_state() -> PageState:
@@ -119,8 +121,15 @@ def paging(state: PageState, has_more: bool, t: Translator) -> None:
 
 
 def welcome(corpus: CorpusInfo, t: Translator) -> None:
-    """A first screen that invites: examples to click, and what there is to search."""
-    st.html(cards.welcome(t))
+    """A first screen that invites: what there is to search and, of the samples, examples to click."""
+    has_examples = corpus.name == _SAMPLES
+    st.html(cards.welcome(has_examples, t))
+    if has_examples:
+        _examples(corpus, t)
+    st.html(cards.facts(corpus, t))
+
+
+def _examples(corpus: CorpusInfo, t: Translator) -> None:
     with st.container(key="examples", gap=None):
         for number in range(1, EXAMPLES + 1):
             question = t(f"welcome.example.{number}")
@@ -132,7 +141,6 @@ def welcome(corpus: CorpusInfo, t: Translator) -> None:
                 icon=":material/search:",
                 type="tertiary",
             )
-    st.html(cards.facts(corpus, t))
 
 
 def _store(key: str) -> None:

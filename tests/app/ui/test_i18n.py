@@ -94,6 +94,11 @@ def test_languages_of_documents_by_their_own_names():
 
 def test_file_types_by_their_names():
     assert [Translator("en").file_type(name) for name in ("markdown", "text", "docx")] == ["Markdown", "Text", "DOCX"]
+    assert [Translator("zh").file_type(name) for name in ("code", "email", "mbox")] == ["代码", "电子邮件", "邮箱文件"]
+
+
+def test_a_corpus_has_one_name_in_chinese():
+    assert not [key for key, text in catalogue("zh").items() if "语料" in text]
 
 
 def test_braces_in_values_are_not_placeholders():

@@ -1,6 +1,8 @@
 """The script itself, and the files it depends on."""
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,16 +15,17 @@ from streamlit.testing.v1 import AppTest
 import app.ui
 from app.services.access import OWNER
 from app.services.sessions import NotSignedIn
-from app.settings import Access
+from app.settings import Access, Settings
 from embedder.errors import AppError
 
 UI = Path(app.ui.__path__[0])
 CONFIG = UI / ".streamlit" / "config.toml"
+ANN = {"is_logged_in": True, "email": "ann@example.org"}
 
 
 @pytest.fixture
 def run_main(monkeypatch):
-    def run(search_backend, person=lambda: OWNER):
+    def run(search_backend, person=lambda: OWNER, user=None, **oidc):
         bootstrap = ModuleType("app.bootstrap")
         bootstrap.Services = object
         bootstrap.page_services = lambda: SimpleNamespace(
@@ -35,11 +38,13 @@ def run_main(monkeypatch):
             admin=None,
             upkeep=None,
             sessions=SimpleNamespace(is_needed=False, person=lambda cookies: person()),
-            settings=SimpleNamespace(access=Access.LOCAL),
+            settings=Settings(access=Access.OIDC if user else Access.LOCAL, **oidc),
             answering=None,
         )
         monkeypatch.setitem(sys.modules, "app.bootstrap", bootstrap)
-        return AppTest.from_file(str(UI / "main.py"), default_timeout=20).run()
+        page = AppTest.from_file(str(UI / "main.py"), default_timeout=20)
+        page.user = user or {}
+        return page.run()
 
     return run
 
@@ -69,6 +74,26 @@ def test_who_is_no_longer_signed_in_is_told_so(run_main, backend):
     assert not page.text_input
 
 
+def test_whom_a_provider_knows_can_sign_out(run_main, backend):
+    page = run_main(lambda: backend, user=ANN, oidc_roles={"ann@example.org": "viewer"})
+    assert page.text_input(key="query").value == ""
+    assert "/logout" not in "".join(element.value for element in page.get("html"))
+    page.button(key="sign_out").click().run()
+    assert not page.exception
+    assert page.user["is_logged_in"] is False
+    assert page.button(key="oidc").label == "Sign in with your organisation"
+    assert not page.text_input
+
+
+def test_whom_a_provider_knows_and_nobody_here_can_take_another_account(run_main, backend):
+    page = run_main(lambda: backend, user=ANN)
+    assert any("ann@example.org has no role here" in element.value for element in page.get("html"))
+    assert not page.text_input
+    page.button(key="sign_out").click().run()
+    assert page.user["is_logged_in"] is False
+    assert page.button(key="oidc").label
+
+
 def test_every_option_of_the_configuration_exists():
     known = {option.key for option in config._config_options_template.values()}
     sections = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
@@ -76,6 +101,13 @@ def test_every_option_of_the_configuration_exists():
     options = {name for name, value in pairs if not isinstance(value, dict)}
     options |= {f"{name}.{inner}" for name, value in pairs if isinstance(value, dict) for inner in value}
     assert options <= known
+
+
+def test_a_file_as_large_as_an_upload_may_be_is_received():
+    script = "import app.asgi; from streamlit import config; print(config.get_option('server.maxUploadSize'))"
+    environment = {**os.environ, "KALM_UPLOAD_MEGABYTES": "512.5"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert int(done.stdout) == 514
 
 
 def test_nothing_is_fetched_from_the_network():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ui.i18n import Translator
-from app.ui.markup import as_label, notice, plain
+from app.ui.markup import as_label, as_option, notice, plain
 
 EN = Translator("en")
 
@@ -43,3 +43,7 @@ def test_a_notice_escapes_what_it_says():
 
 def test_labels_show_markdown_letter_for_letter():
     assert as_label("**a** $b$ :c: <d>") == r"\*\*a\*\* \$b\$ \:c\: \<d\>"
+
+
+def test_options_are_no_markdown_and_reorder_nothing():
+    assert as_option("my-classifier_1 **a** <d>\u202e\ud800") == "my-classifier_1 **a** <d>\ufffd"

@@ -2,11 +2,13 @@ import re
 
 import pytest
 
-from app.services.access import OWNER
+from app.services.access import OWNER, Forbidden
+from app.services.classify.service import AT_ONCE
 from app.services.classify.tables import Example, read_table, write_csv
 from indexer.task_tables import TaskState
 
 NASTY = '<img src=x onerror=alert(1)> **bold** $x$ [a](http://b) \u202eexe ";DROP TABLE labels;--'
+EVIL = "<script>alert(1)</script> **b** [a](http://b)"
 
 
 def html(page):
@@ -46,6 +48,15 @@ def test_below_the_threshold_the_page_says_that_no_label_was_given(open_page):
     next(button for button in page.button if button.label == "Label").click().run()
     assert "kalm-none" in html(page)
     assert "no label" in words(page)
+
+
+def test_texts_beyond_those_labelled_at_once_are_not_dropped_in_silence(open_page):
+    page = open_page(label=["bees :: honey", "stars :: moon"])
+    for lines, is_said in ((AT_ONCE, False), (AT_ONCE + 1, True)):
+        page.text_area(key="texts").input("honey\n" * lines)
+        next(button for button in page.button if button.label == "Label").click().run()
+        assert html(page).count("kalm-given") == AT_ONCE
+        assert ("Only the first 200 texts" in words(page)) is is_said
 
 
 def test_described_labels_can_be_kept(open_page, service):
@@ -121,6 +132,16 @@ def test_long_work_can_be_cancelled_and_its_failure_is_told(open_page, service, 
     assert "It was cancelled" in words(page)
     tasks.becomes(task, state=TaskState.FAILED, error="The model <x> is not there; fetch it.")
     assert "The model &lt;x&gt; is not there; fetch it." in html(open_page(step="train", work=work, task=task))
+
+
+def test_who_may_not_cancel_long_work_is_told_so(open_page, tasks, work, monkeypatch):
+    def refused(person, task_id):
+        raise Forbidden("Only an editor may do this.")
+
+    monkeypatch.setattr(tasks, "cancel", refused)
+    page = open_page(step="train", work=work, task=tasks.submit(OWNER, "classify.train", {"work": work}))
+    page.button(key="cancel_task").click().run()
+    assert "Only an editor may do this." in words(page)
 
 
 def test_an_old_address_of_long_work_is_told_and_forgotten(open_page, tasks, work):
@@ -228,6 +249,22 @@ def test_hostile_labels_and_texts_are_shown_and_never_obeyed(open_page, service)
         assert "<img" not in html(page)
         assert "\u202e" not in html(page)
         assert not page.markdown
+
+
+def test_options_are_shown_letter_for_letter(open_page, service, work):
+    service.save(OWNER, work, "my-classifier_1", 0.0)
+    page = open_page(step="use")
+    assert page.selectbox(key="classifier").options == ["my-classifier_1"]
+    page = open_page(way="upload")
+    page.file_uploader[0].set_value(("mine.csv", f"{EVIL},label\na,b\n".encode(), "text/csv")).run()
+    assert page.selectbox(key="text_column").options == [EVIL, "label"]
+    assert "<script>" not in html(page)
+    found = [Example(f"{word} {n}", label) for n in range(5) for word, label in (("a", EVIL), ("b", "b"))]
+    wrong = service.begin(OWNER, [*found, Example("b b", EVIL)], [])
+    service.train(OWNER, wrong)
+    page = open_page(step="train", work=wrong)
+    assert f"{EVIL} → b (1)" in page.selectbox(key="pair").options
+    assert "<script>" not in html(page)
 
 
 def test_the_page_is_in_chinese_for_who_reads_chinese(open_page, work):

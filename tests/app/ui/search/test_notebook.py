@@ -14,6 +14,7 @@ from embedder.errors import AppError
 from indexer.note_tables import NoteRefused, PastQuery, SavedSearch
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
+ID = "00000000-0000-0000-0000-000000000001"
 STATE = {"q": ["stars"], "corpus": ["samples"]}
 
 
@@ -167,6 +168,27 @@ def test_a_judgment_belongs_to_its_question(open_noted, notes):
     assert page.button_group(key="judge_1").value == "yes"
     page.text_input(key="query").set_value("moons").run()
     assert page.button_group(key="judge_1").value == "no"
+
+
+@pytest.mark.parametrize("params", [{"like": ID}, {"like": ID, "q": "type:pdf"}])
+def test_likeness_is_no_question_to_judge_an_answer_by(open_noted, params):
+    page = open_noted(**params)
+    assert "Title 1" in words(page)
+    assert not [group for group in page.button_group if group.key.startswith("judge_")]
+    assert "save_search" in keys(page)  # its address says all of it
+
+
+def test_a_search_by_a_text_is_neither_judged_nor_saved(open_noted):
+    page = open_noted()
+    page.text_area(key="pasted").set_value("Stars collapse.").run()
+    page.button(key="search_by_text").click().run()
+    assert "Title 1" in words(page)
+    assert not [group for group in page.button_group if group.key.startswith("judge_")]
+    assert "save_search" not in keys(page)
+    assert "cannot be saved" in words(page)
+    page.text_input(key="query").set_value("stars").run()
+    assert page.button_group(key="judge_1").value is None
+    assert "save_search" in keys(page)
 
 
 def test_what_cannot_be_done_is_said_and_not_shown_as_done(open_noted, notes):

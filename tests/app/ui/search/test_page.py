@@ -1,9 +1,11 @@
 import logging
 import re
+from urllib.parse import quote_plus
 
 import pytest
 import streamlit as st
 
+from app.services.access import Person, Role
 from embedder.errors import AppError
 from indexer.search import Facets, Mode
 
@@ -45,6 +47,15 @@ def test_a_corpus_not_built_yet_says_how_to_build_it(backend, open_page, make_co
     assert backend.requests == []
 
 
+@pytest.mark.parametrize("known", [[], ["my $ papers"]])
+def test_who_may_build_is_led_to_the_page_that_does(backend, open_page, make_corpus, monkeypatch, known):
+    backend.known = [make_corpus(name, searchable=False) for name in known]
+    address = f'href="admin?corpus={quote_plus("".join(known))}&amp;lang=en"'
+    assert address in shown(open_page())
+    monkeypatch.setattr("app.ui.frame._nobody", lambda: Person("vera", Role.VIEWER))
+    assert "admin?" not in shown(open_page())
+
+
 def test_the_first_corpus_that_can_be_searched_is_the_default(backend, open_page, make_corpus):
     backend.known.insert(0, make_corpus("new", searchable=False))
     assert open_page().selectbox(key="corpus").value == "samples"
@@ -58,6 +69,13 @@ def test_the_welcome_invites_with_examples_and_facts(open_page):
     assert url(page) == {"q": "黑洞是怎样形成的？", "corpus": "samples"}
     assert page.text_input(key="query").value == "黑洞是怎样形成的？"
     assert "kalm-card" in shown(page)
+
+
+def test_another_corpus_is_welcomed_without_the_examples_of_the_samples(open_page):
+    page = open_page(corpus="papers")
+    assert "Ask the way you would ask a person" in shown(page)
+    assert "Some questions" not in shown(page)
+    assert not [key for key in buttons(page) if key.startswith("example_")]
 
 
 def test_a_question_gives_cards_and_then_best_sentences(backend, open_page):
