@@ -280,7 +280,9 @@ class KaLMVectorStore(VectorStore):
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: object
     ) -> list[tuple[Document, float]]:
-        """The same; the model is asked in its own asynchronous way."""
+        """The same; the model is asked in its own asynchronous way, that of a corpus in another thread."""
+        if isinstance(self._source, Corpus):  # to open it is to ask the catalog, and perhaps to load its model
+            return await run_in_executor(None, self.similarity_search_with_score, query, k, **kwargs)
         wanted = self._asked(k, kwargs)
         with self._source.use() as opened:
             vector = await opened.embeddings.aembed_query(query) if wanted.mode is not Mode.KEYWORD else None

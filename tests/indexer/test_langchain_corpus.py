@@ -1,6 +1,7 @@
 """LangChain on a corpus that a build made: read only, passages from the store, documents from the search."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,23 @@ def test_a_corpus_is_a_store_for_reading_that_follows_its_builds(books, installa
     assert [found.page_content for found in asyncio.run(store.asimilarity_search("sourdough", mode="keyword"))] == [
         "Sourdough makes bread rise."
     ]
+    store.close()
+
+
+def test_an_asynchronous_search_of_a_corpus_leaves_the_loop_free(books, installation):
+    slow = SimpleNamespace(of=lambda _: time.sleep(0.2) or books.encoder)
+    store = KaLMVectorStore.open_corpus("books", SimpleNamespace(**{**vars(installation), "encoders": slow}))
+
+    async def beats_during(search):
+        task, beats = asyncio.create_task(search), 0
+        while not task.done():
+            await asyncio.sleep(0.001)
+            beats += 1
+        assert sources(await task) == ["bees.md"]
+        return beats
+
+    for search in (store.asimilarity_search, KaLMRetriever(store=store).ainvoke):
+        assert asyncio.run(beats_during(search("honey nectar", k=1))) > 10
     store.close()
 
 
