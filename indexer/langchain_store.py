@@ -14,11 +14,19 @@ from pydantic import SecretStr
 
 from indexer.langchain_documents import BATCH, Entry, document_of, entries_of, point_key, points_of, write
 from indexer.langchain_search import Asked, asked, find, find_diverse, mode_of, refuse_unknown, relevance
-from indexer.langchain_sources import Corpus, Installation, Source, StoreRefused, embedded, on_server
+from indexer.langchain_sources import (
+    Corpus,
+    Installation,
+    Opened,
+    Source,
+    StoreRefused,
+    embedded,
+    maker_of,
+    on_server,
+)
 from indexer.lexical import LexicalEncoder
 from indexer.results import Mode
-from indexer.store import StoreError
-from indexer.store import VectorStore as PassageStore
+from indexer.store import StoreError, check_maker, check_width
 
 
 class KaLMVectorStore(VectorStore):
@@ -49,7 +57,7 @@ class KaLMVectorStore(VectorStore):
         """Open a collection, or make it where there is none.
 
         Args:
-            embedding: Makes the vectors; the collection remembers which ``KaLMEmbeddings`` made it.
+            embedding: Makes the vectors; the collection remembers which ``KaLMEmbeddings`` were the first to write.
             path: Folder to keep it in; or
             url: Qdrant server to keep it on; or
             client: A QdrantClient.
@@ -136,8 +144,8 @@ class KaLMVectorStore(VectorStore):
 
         No thread of this process runs meanwhile. A server does it by itself.
         """
-        with self._writing() as store:
-            store.optimize()
+        with self._writing() as opened:
+            opened.store.optimize()
 
     def add_texts(
         self,
@@ -196,12 +204,15 @@ class KaLMVectorStore(VectorStore):
             How many texts there were.
 
         Raises:
-            StoreError: If the vectors are of another width, or something that was written is not there.
+            StoreError: If the vectors are of another width or model, or something that was written is not there.
         """
         lexical, adopted = LexicalEncoder(), 0
-        with self._writing() as store, other.source.use() as opened:
-            for points in opened.store.points():
-                write(store, [replace(point, lexical=lexical.encode_document(point.text)) for point in points])
+        with self._writing() as ours, other.source.use() as theirs:
+            check_width("this store", ours.dim, theirs.dim)
+            check_maker("this store", ours.maker, theirs.maker)
+            self._source.sign(theirs.maker)
+            for points in theirs.store.points():
+                write(ours.store, [replace(point, lexical=lexical.encode_document(point.text)) for point in points])
                 adopted += len(points)
         return adopted
 
@@ -227,7 +238,8 @@ class KaLMVectorStore(VectorStore):
             StoreError: If something is still there.
         """
         refuse_unknown(kwargs, ())
-        with self._writing() as store:
+        with self._writing() as opened:
+            store = opened.store
             if ids is None:
                 doomed = [point.id for points in store.points() for point in points]
             else:
@@ -359,15 +371,16 @@ class KaLMVectorStore(VectorStore):
             return entries_of(list(texts), metadatas, ids)
 
     def _write(self, entries: Sequence[Entry], vectors: Sequence[Sequence[float]]) -> None:
-        with self._writing() as store:
-            write(store, points_of(entries, vectors))
+        with self._writing() as opened:
+            self._source.sign(maker_of(opened.embeddings))
+            write(opened.store, points_of(entries, vectors))
 
     @contextmanager
-    def _writing(self) -> Iterator[PassageStore]:
+    def _writing(self) -> Iterator[Opened]:
         if self._source.refusal:
             raise StoreRefused(self._source.refusal)
         with self._source.use() as opened:
-            yield opened.store
+            yield opened
 
 
 def _batches(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:

@@ -10,6 +10,7 @@ from langchain_cases import ids
 from embedder.errors import AppError
 from indexer.generations import NotBuilt
 from indexer.langchain import KaLMRecordManager, KaLMRetriever, KaLMVectorStore
+from indexer.langchain_sources import EncoderEmbeddings
 
 LONG = "\n\n".join(f"The {letter * 12} {'says nothing at all ' * 8}to anybody." for letter in "abcdefghijklmnopqrst")
 
@@ -84,6 +85,19 @@ def test_nothing_is_written_to_a_corpus(books, installation):
     assert len(store.similarity_search("honey", k=99)) > 3
     store.close()
     empty.close()
+
+
+def test_a_corpus_is_adopted_by_a_store_of_its_model(books, installation, tmp_path):
+    class Other(EncoderEmbeddings):
+        namespace = "another"
+
+    corpus = KaLMVectorStore.open_corpus("books", installation)
+    store = KaLMVectorStore(EncoderEmbeddings(books.encoder), path=tmp_path / "notes")
+    assert store.adopt(corpus) > 3
+    assert sources(store.similarity_search("honey nectar", k=1, mode="hybrid")) == ["bees.md"]
+    other = KaLMVectorStore(Other(books.encoder), path=tmp_path / "others")
+    with pytest.raises(AppError, match="were made by another and these come from kalm-"):
+        other.adopt(corpus)
 
 
 def test_a_corpus_without_an_index_says_what_to_do(bench):

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain_cases import DOCUMENTS, Counted, ids
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from qdrant_server import LOCAL_MODE_WARNS, Fault, QdrantServer
 
 from embedder.errors import AppError
+from embedder.langchain import KaLMEmbeddings
 from indexer.langchain import KaLMRetriever, KaLMVectorStore
 from indexer.store import StoreError
 
@@ -126,6 +128,42 @@ def test_other_models_are_refused_and_a_closed_store_says_so(place):
     store.close()
     with pytest.raises(StoreError, match="was closed"):
         store.similarity_search("bee")
+
+
+def test_a_collection_is_that_of_the_first_model_that_writes_and_is_named(place):
+    unnamed = KaLMVectorStore.from_documents(DOCUMENTS, Counted(), **place)
+    one, other = (KaLMVectorStore(Counted(name), **place) for name in ("a model", "another"))
+    one.add_texts(["a bee"])
+    for late in (lambda: other.add_texts(["a bee"]), lambda: KaLMVectorStore(Counted("another"), **place)):
+        with pytest.raises(StoreError, match="were made by a model and these come from another"):
+            late()
+    unnamed.add_texts(["bread"])
+    assert len(one.similarity_search("bee", k=9)) == 6
+
+
+def test_only_a_store_of_the_same_model_is_adopted(tmp_path, place):
+    made = KaLMVectorStore.from_documents(DOCUMENTS, Counted("a model"), **place)
+    for theirs in (made, KaLMVectorStore(Counted(), **place)):
+        with pytest.raises(StoreError, match="were made by another and these come from a model"):
+            KaLMVectorStore(Counted("another"), path=tmp_path / "another").adopt(theirs)
+    unnamed = KaLMVectorStore(Counted(), path=tmp_path / "unnamed")
+    assert unnamed.adopt(made) == 4
+    with pytest.raises(StoreError, match="were made by a model and these come from another"):
+        KaLMVectorStore(Counted("another"), path=tmp_path / "unnamed")
+    wider = KaLMVectorStore(DeterministicFakeEmbedding(size=6), path=tmp_path / "wider")
+    with pytest.raises(StoreError, match="have 6 dimensions and these 5"):
+        wider.adopt(made)
+
+
+def test_a_store_opens_again_in_the_arithmetic_that_it_was_made_in(tiny_checkpoint, place):
+    folder = str(tiny_checkpoint("qwen2"))
+    timed = KaLMEmbeddings(model=folder)
+    slower = "float32" if timed.encoder.dtype == "bfloat16" else "bfloat16"
+    KaLMVectorStore.from_texts(["a bee"], KaLMEmbeddings(model=folder, dtype=slower), **place)
+    opened = KaLMVectorStore(timed, **place)
+    assert (opened.embeddings.dtype, len(opened.similarity_search("bee"))) == (slower, 1)
+    with pytest.raises(StoreError, match=rf"-{slower}-.* arithmetic \(dtype=\)"):
+        KaLMVectorStore(KaLMEmbeddings(model=folder, dtype=timed.encoder.dtype), **place)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
