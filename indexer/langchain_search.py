@@ -44,7 +44,7 @@ def asked(k: int, kwargs: Mapping[str, Any], default: Mode, source: Source) -> A
         StoreRefused: If they say nothing that could be meant, or passages have no terms to be found by.
         FilterRefused: If the filter is none.
     """
-    refuse_unknown(kwargs, _ARGUMENTS)
+    refuse_unknown("This store", kwargs, _ARGUMENTS)
     mode, conditions = mode_of(kwargs.get("mode") or default), kwargs.get("filter")
     if k < 1:
         raise StoreRefused(f"k is how many documents are wanted, at least 1, and not {k}.")
@@ -67,15 +67,15 @@ def mode_of(mode: object) -> Mode:
     return Mode(str(mode))
 
 
-def refuse_unknown(kwargs: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse arguments that would have no effect.
+def refuse_unknown(who: str, kwargs: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse arguments that would have no effect on whom they are given to.
 
     Raises:
         StoreRefused: If there are any.
     """
     if unknown := sorted(kwargs.keys() - set(known)):
         there = f"it knows {', '.join(known)}" if known else "leave it out"
-        raise StoreRefused(f"This store does not know the argument {unknown[0]}; {there}.")
+        raise StoreRefused(f"{who} does not know the argument {unknown[0]}; {there}.")
 
 
 def find(store: VectorStore, text: str, vector: Sequence[float] | None, asked: Asked) -> list[tuple[Document, float]]:
@@ -85,8 +85,8 @@ def find(store: VectorStore, text: str, vector: Sequence[float] | None, asked: A
 
 def find_diverse(
     store: VectorStore, text: str, vector: Sequence[float], asked: Asked, k: int, lambda_mult: float
-) -> list[Document]:
-    """Of the best documents those that are unlike each other (maximal marginal relevance).
+) -> list[tuple[Document, float]]:
+    """Of the best documents those that are unlike each other (maximal marginal relevance), with their scores.
 
     Args:
         store: Where to look.
@@ -96,12 +96,12 @@ def find_diverse(
         k: How many to choose.
         lambda_mult: 1 for the nearest, 0 for the most different ones.
     """
-    candidates = [one.hit for one in _ranked(store, text, vector, asked)]
-    points = {point.id: point for point in store.get([hit.id for hit in candidates])}
-    candidates = [hit for hit in candidates if hit.id in points]  # one may just have been deleted
-    vectors = [points[hit.id].dense.tolist() for hit in candidates]
+    candidates = _ranked(store, text, vector, asked)
+    points = {point.id: point for point in store.get([one.hit.id for one in candidates])}
+    candidates = [one for one in candidates if one.hit.id in points]  # one may just have been deleted
+    vectors = [points[one.hit.id].dense.tolist() for one in candidates]
     chosen = maximal_marginal_relevance(np.asarray(vector, dtype=np.float32), vectors, lambda_mult, k)
-    return [document_of(candidates[place]) for place in chosen]
+    return [(document_of(candidates[place].hit), candidates[place].score) for place in chosen]
 
 
 def relevance(cosine: float) -> float:

@@ -237,7 +237,7 @@ class KaLMVectorStore(VectorStore):
             StoreRefused: If the store is for reading.
             StoreError: If something is still there.
         """
-        refuse_unknown(kwargs, ())
+        refuse_unknown("This store", kwargs, ())
         with self._writing() as opened:
             store = opened.store
             if ids is None:
@@ -320,6 +320,13 @@ class KaLMVectorStore(VectorStore):
             lambda_mult: 1 for the nearest, 0 for the most different ones.
             kwargs: ``filter`` and ``score_threshold``; ``mode`` says what the documents are chosen from.
         """
+        found = self.max_marginal_relevance_search_with_score(query, k, fetch_k, lambda_mult, **kwargs)
+        return [document for document, _ in found]
+
+    def max_marginal_relevance_search_with_score(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
+    ) -> list[tuple[Document, float]]:
+        """The same with their scores, which say how near each is to the query."""
         wanted = self._asked(max(k, fetch_k), kwargs)
         with self._source.use() as opened:
             vector = opened.embeddings.embed_query(query)
@@ -331,7 +338,8 @@ class KaLMVectorStore(VectorStore):
         """The same for a vector."""
         wanted = self._asked(max(k, fetch_k), {"mode": Mode.SEMANTIC} | kwargs)
         with self._source.use() as opened:
-            return find_diverse(opened.store, "", embedding, wanted, k, lambda_mult)
+            found = find_diverse(opened.store, "", embedding, wanted, k, lambda_mult)
+            return [document for document, _ in found]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """A cosine on a scale from 0 to 1, as a stock ``QdrantVectorStore`` has it."""
@@ -366,7 +374,7 @@ class KaLMVectorStore(VectorStore):
         ids: Sequence[str | None] | None,
         kwargs: Mapping[str, Any],
     ) -> list[Entry]:
-        refuse_unknown(kwargs, ())
+        refuse_unknown("This store", kwargs, ())
         with self._writing():
             return entries_of(list(texts), metadatas, ids)
 

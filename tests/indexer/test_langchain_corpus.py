@@ -125,6 +125,16 @@ def test_a_retriever_gives_the_best_passage_of_each_document(books):
             KaLMRetriever(**alone)
 
 
+def test_a_retriever_finds_in_a_corpus_what_differs_too(books):
+    for number, text in enumerate(["Bees make honey from nectar, too.", "Wasps steal honey.", "Yeast likes honey."]):
+        books.write(f"{number}.txt", text)
+    books.build()
+    retriever = KaLMRetriever(search=books.searcher, corpus="books", k=5, mode="keyword")
+    plain, diverse = (sources(retriever.invoke("honey nectar", diverse=diverse)) for diverse in (False, True))
+    assert plain != diverse
+    assert (plain[0], sorted(plain)) == (diverse[0], sorted(diverse))
+
+
 def test_parents_are_the_neighbours_or_the_whole_document(books):
     settings = {"search": books.searcher, "corpus": "books", "k": 1, "mode": "keyword"}
     (passage,) = KaLMRetriever(**settings).invoke("what says dddddddddddd")

@@ -69,6 +69,17 @@ def test_diversity(store):
     assert ids(store.max_marginal_relevance_search("nectar", k=4, mode="keyword")) == ["bees too"]
 
 
+def test_a_retriever_finds_what_differs_too(store):
+    store.add_texts(["Bees make honey!", "Bees make honey?"], ids=["again", "and again"])
+    plain, diverse = (KaLMRetriever(store=store, k=3, mode="semantic", diverse=diverse) for diverse in (False, True))
+    assert ids(plain.invoke("bee bee bread", k=2)) != ids(diverse.invoke("bee bee bread", k=2))
+    found = diverse.invoke("bee bee bread")
+    assert "bread" in ids(found)
+    assert ids(asyncio.run(diverse.ainvoke("bee bee bread"))) == ids(found)
+    assert ids(plain.invoke("bee bee bread", diverse=True)) == ids(found)
+    assert found[0].metadata["_score"] == max(each.metadata["_score"] for each in found)
+
+
 def test_a_text_without_an_id_has_always_the_same(store):
     first = store.add_texts(["new", "new"], [{"a": 1}, {"a": 2}])
     assert store.add_texts(["new"], [{"a": 2}]) == first[1:]
@@ -111,6 +122,10 @@ def test_everything_is_deleted_only_by_name_or_all_at_once(store):
         (lambda s: KaLMRetriever(), "give store, or search and corpus"),
         (lambda s: KaLMRetriever(store=s, parents="document"), "parents need a corpus"),
         (lambda s: KaLMRetriever(store=s).invoke("x", fuzzy=True), "does not know the argument fuzzy"),
+        (
+            lambda s: KaLMRetriever(store=s, search_type="mmr"),
+            "not know the argument search_type.* diverse",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_sentence(tmp_path, call, words):
