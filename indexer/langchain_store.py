@@ -284,10 +284,10 @@ class KaLMVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: object) -> list[tuple[Document, float]]:
         """The same with their scores: cosines, BM25, or the evidence of both."""
-        wanted = self._asked(k, kwargs)
+        wanted = self._asked(query, k, kwargs)
         with self._source.use() as opened:
-            vector = opened.embeddings.embed_query(query) if wanted.mode is not Mode.KEYWORD else None
-            return find(opened.store, query, vector, wanted)
+            vector = opened.embeddings.embed_query(wanted.text) if wanted.mode is not Mode.KEYWORD else None
+            return find(opened, vector, wanted)
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: object
@@ -295,18 +295,18 @@ class KaLMVectorStore(VectorStore):
         """The same; the model is asked in its own asynchronous way, that of a corpus in another thread."""
         if isinstance(self._source, Corpus):  # to open it is to ask the catalog, and perhaps to load its model
             return await run_in_executor(None, self.similarity_search_with_score, query, k, **kwargs)
-        wanted = self._asked(k, kwargs)
+        wanted = self._asked(query, k, kwargs)
         with self._source.use() as opened:
-            vector = await opened.embeddings.aembed_query(query) if wanted.mode is not Mode.KEYWORD else None
-            return await run_in_executor(None, find, opened.store, query, vector, wanted)
+            vector = await opened.embeddings.aembed_query(wanted.text) if wanted.mode is not Mode.KEYWORD else None
+            return await run_in_executor(None, find, opened, vector, wanted)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: object) -> list[Document]:
         """The documents nearest to a vector; takes ``filter`` and ``score_threshold``."""
-        wanted = self._asked(k, {"mode": Mode.SEMANTIC} | kwargs)
+        wanted = self._asked("", k, {"mode": Mode.SEMANTIC} | kwargs)
         if wanted.mode is not Mode.SEMANTIC:
             raise StoreRefused("A vector has no words; search by it without a mode.")
         with self._source.use() as opened:
-            return [document for document, _ in find(opened.store, "", embedding, wanted)]
+            return [document for document, _ in find(opened, embedding, wanted)]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
@@ -327,18 +327,18 @@ class KaLMVectorStore(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
     ) -> list[tuple[Document, float]]:
         """The same with their scores, which say how near each is to the query."""
-        wanted = self._asked(max(k, fetch_k), kwargs)
+        wanted = self._asked(query, max(k, fetch_k), kwargs)
         with self._source.use() as opened:
-            vector = opened.embeddings.embed_query(query)
-            return find_diverse(opened.store, query, vector, wanted, k, lambda_mult)
+            vector = opened.embeddings.embed_query(wanted.text)
+            return find_diverse(opened, vector, wanted, k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
     ) -> list[Document]:
         """The same for a vector."""
-        wanted = self._asked(max(k, fetch_k), {"mode": Mode.SEMANTIC} | kwargs)
+        wanted = self._asked("", max(k, fetch_k), {"mode": Mode.SEMANTIC} | kwargs)
         with self._source.use() as opened:
-            found = find_diverse(opened.store, "", embedding, wanted, k, lambda_mult)
+            found = find_diverse(opened, embedding, wanted, k, lambda_mult)
             return [document for document, _ in found]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
@@ -364,8 +364,8 @@ class KaLMVectorStore(VectorStore):
                 "a score_threshold on the mode's own scale."
             )
 
-    def _asked(self, k: int, kwargs: Mapping[str, Any]) -> Asked:
-        return asked(k, kwargs, self._mode, self._source)
+    def _asked(self, query: str, k: int, kwargs: Mapping[str, Any]) -> Asked:
+        return asked(query, k, kwargs, self._mode, self._source)
 
     def _entries(
         self,

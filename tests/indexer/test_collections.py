@@ -86,7 +86,7 @@ METADATA = {
     1: {"source": "a.md", "year": 2019, "public": True, "tags": ["bees", "honey"], "loc": {"page number": 3}},
     2: {"source": "b.md", "year": 2020.0, "public": False, "tags": [], "date": "2024-01-31"},
     3: {"source": "c.md", "year": 2024, "public": 1, "tags": None, "date": "2024-02-01T12:00:00Z", "作者": "李白"},
-    4: {"id": 9007199254740993, "public": [False, True]},
+    4: {"id": 9007199254740993, "public": [False, True], "ptex.fullbanner": "TeX", "ptex.pages": 7, "ptex.new": True},
 }
 
 
@@ -110,6 +110,11 @@ CONDITIONS = [
     ({"date": {"$gte": "2024-02-01"}}, [3]),
     ({"date": {"$lt": "2024-02-01T12:00:00+01:00"}}, [2]),
     ({"loc.page number": 3}, [1]),
+    ({"ptex.fullbanner": "TeX"}, [4]),
+    ({"ptex.fullbanner": {"$ne": "TeX"}}, [1, 2, 3]),
+    ({"ptex.pages": {"$gt": 6}, "ptex.new": True}, [4]),
+    ({"ptex.pages": {"$exists": True}}, [4]),
+    ({"loc.page number": {"$exists": False}, "ptex.pages": None}, [2, 3]),
     ({"作者": "李白"}, [3]),
     ({"id": 9007199254740993}, [4]),
     ({"id": 9007199254740992}, []),

@@ -12,7 +12,6 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from qdrant_server import LOCAL_MODE_WARNS, Fault, QdrantServer
 
 from embedder.errors import AppError
-from embedder.langchain import KaLMEmbeddings
 from indexer.langchain import KaLMRetriever, KaLMVectorStore
 from indexer.store import StoreError
 
@@ -105,6 +104,17 @@ def test_everything_is_deleted_only_by_name_or_all_at_once(store):
     assert store.similarity_search("bee", k=9) == []
 
 
+def test_half_a_character_is_replaced_wherever_it_is(store):
+    halves = {"title \ud83d": "half \ud83d", "parts": [{"\udc00": "\udc00"}], "whole": "\ud83d\udc1d"}
+    (id,) = store.add_texts(["A \ud83d stings."], [halves])
+    (found,) = store.get_by_ids([id])
+    assert (found.page_content, found.metadata["whole"]) == ("A \ufffd stings.", "🐝")
+    assert found.metadata["parts"] == [{"\ufffd": "\ufffd"}]
+    for mode in ("semantic", "keyword", "hybrid"):
+        for condition in ("half \ud83d", {"$in": ["half \ud83d"]}):
+            assert store.similarity_search("stings \ud83d", 1, mode=mode, filter={"title \ud83d": condition}) == [found]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -116,6 +126,16 @@ def test_everything_is_deleted_only_by_name_or_all_at_once(store):
         (lambda s: s.add_texts(["x"], [{}, {}]), "1 texts, 2 metadatas"),
         (lambda s: s.add_texts(["x"], [{"at": object()}]), "cannot be stored"),
         (lambda s: s.add_texts(["x"], [{"at": float("nan")}]), "cannot be stored"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {1: "x"}]), "the name 1 is no text"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {"of": [{"n": 2**64}]}]), "18446744073709551616 has more than 64 bits"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {"n": -(2**63) - 1}]), "has more than 64 bits"),
+        (lambda s: s.add_texts(["a", "x"], [{}, "x"]), "are a dictionary, and not 'x'"),
+        (lambda s: s.add_texts(["a", None]), "has a text, and not None"),
+        (lambda s: s.add_texts(["a", "x"], ids=["a", "\ud83d"]), "half a surrogate pair"),
+        (lambda s: s.similarity_search(None), "is a text, and not None"),
+        (lambda s: s.similarity_search(None, mode="keyword"), "is a text, and not None"),
+        (lambda s: s.similarity_search_by_vector([1.0] * 4), "has 4 dimensions and those of this store 5"),
+        (lambda s: s.max_marginal_relevance_search_by_vector([1.0] * 4), "has 4 dimensions and those of this store 5"),
         (lambda s: s.add_texts(["x"], ids=[7]), "is a text, and not 7"),
         (lambda s: s.add_texts(["x"], batch_size=0), "batch_size"),
         (lambda s: KaLMVectorStore(Counted()), "one of path, url and client"),
@@ -133,6 +153,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(tmp_path, call, words):
     with pytest.raises(AppError, match=words) as caught:
         call(store)
     assert "\n" not in str(caught.value)
+    assert store.similarity_search("x") == []
 
 
 def test_other_models_are_refused_and_a_closed_store_says_so(place):
@@ -171,6 +192,8 @@ def test_only_a_store_of_the_same_model_is_adopted(tmp_path, place):
 
 
 def test_a_store_opens_again_in_the_arithmetic_that_it_was_made_in(tiny_checkpoint, place):
+    from embedder.langchain import KaLMEmbeddings  # loads torch, which the other process below need not
+
     folder = str(tiny_checkpoint("qwen2"))
     timed = KaLMEmbeddings(model=folder)
     slower = "float32" if timed.encoder.dtype == "bfloat16" else "bfloat16"
