@@ -1,11 +1,10 @@
 """KaLM embeddings for LangChain: the encoder of this product behind ``langchain_core.embeddings.Embeddings``."""
 
 import asyncio
-import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from langchain_core.embeddings import Embeddings
@@ -14,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from tqdm import tqdm
 
 from embedder.encoder import Embedder
-from embedder.protocol import Vectors
+from embedder.hardware import UnknownSetting
+from embedder.protocol import Vectors, namespace_of
 
 _loaded: WeakValueDictionary[tuple[object, ...], Embedder] = WeakValueDictionary()
 """Models in use, so that two adapters of one model share its weights."""
@@ -28,8 +28,9 @@ _Output = TypeVar("_Output")
 class KaLMEmbeddings(BaseModel, Embeddings):
     """Text embeddings of a KaLM model, computed in this process.
 
-    Safe between threads; a pickled one loads its model again where it is unpickled. Queries carry their task's
-    instruction, documents none, except in symmetric tasks such as ``STS``.
+    Safe between threads; a pickled one loads its model again where it is unpickled. Its settings stay as they are:
+    ``model_copy(update=...)`` makes one with others. Queries carry their task's instruction, documents none, except in
+    symmetric tasks such as ``STS``.
 
     Attributes:
         model_name: A catalogue name (``kalm-v2.5``), a folder or a hub id; ``model`` is the same. Not given, it is
@@ -46,7 +47,7 @@ class KaLMEmbeddings(BaseModel, Embeddings):
         show_progress: Whether ``embed_documents`` draws a bar.
     """
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
 
     model_name: str | None = Field(default_factory=from_env("KALM_MODEL", default=None), alias="model")
     dim: int | None = None
@@ -88,13 +89,27 @@ class KaLMEmbeddings(BaseModel, Embeddings):
         For ``CacheBackedEmbeddings.from_bytes_store(..., namespace=embeddings.namespace)``.
         """
         encoder = self.encoder
-        prompts = (
-            encoder.prompt("query", self.task, self.query_instruction),
-            self._document_prompt(encoder),
-            str(encoder.max_tokens),
-        )
-        digest = hashlib.blake2b("\0".join(prompts).encode(), digest_size=4).hexdigest()
-        return f"kalm-{encoder.fingerprint}-{encoder.dim}-{encoder.dtype}-{digest}"
+        query_prompt = encoder.prompt("query", self.task, self.query_instruction)
+        return namespace_of(encoder, query_prompt, self._document_prompt(encoder))
+
+    def matching(self, namespace: str) -> Self:
+        """These embeddings in the arithmetic of vectors that are there, where ``dtype`` is ``auto``.
+
+        What ``auto`` finds faster may differ from one process to the next, and vectors must not.
+
+        Args:
+            namespace: That of the vectors.
+
+        Returns:
+            Itself, where more than the arithmetic differs or it is not to be had here.
+        """
+        own, theirs = (name.rsplit("-", 2) for name in (self.namespace, namespace))
+        if self.dtype != "auto" or own == theirs or (own[0], own[-1]) != (theirs[0], theirs[-1]):
+            return self
+        try:
+            return self.model_copy(update={"dtype": theirs[1]})
+        except UnknownSetting:
+            return self
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order.
@@ -127,6 +142,14 @@ class KaLMEmbeddings(BaseModel, Embeddings):
     async def aembed_query(self, text: str) -> list[float]:
         """As ``embed_query``, on a thread of a bounded pool."""
         return await self._elsewhere(self.embed_query, text)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with other settings, which are looked at as those of new ones are; weights are shared."""
+        return type(self)(**{**self.model_dump(), **(update or {})})
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy of the settings: a loaded model, which others share too, has locks that cannot be copied."""
+        return self.model_copy()
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: weights and threads stay where they are."""

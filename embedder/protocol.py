@@ -1,5 +1,6 @@
 """What the rest of the product needs of an encoder: nothing here imports torch."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self
 
@@ -90,6 +91,13 @@ class TextEncoder(Tokenizer, Protocol):
     def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Vectors of documents, shape (N, dim), in the order given."""
         ...
+
+
+def namespace_of(encoder: TextEncoder, query_prompt: str, document_prompt: str) -> str:
+    """Names the vectors of an encoder: changes with weights, width, arithmetic, prompts and longest input."""
+    said = "\0".join((query_prompt, document_prompt, str(encoder.max_tokens)))
+    digest = hashlib.blake2b(said.encode(), digest_size=4).hexdigest()
+    return f"kalm-{encoder.fingerprint}-{encoder.dim}-{encoder.dtype}-{digest}"
 
 
 def check_texts(texts: object) -> None:

@@ -10,13 +10,13 @@
 ``{"$or": [{...}, {...}]}``, ``$and``, ``$not`` one of them holds, all hold, it does not hold
 =============================================== ====================================================================
 
-A dot leads into a nested object (``{"loc.page": 3}``). Numbers are compared as numbers, so 1 is 1.0, but True is not 1.
-``None`` stands for a field that is not there.
+A dot leads into a nested object (``{"loc.page": 3}``), or stands in the name of a field itself. Numbers are compared as
+numbers, so 1 is 1.0, but True is not 1. ``None`` stands for a field that is not there.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Literal, TypeGuard, TypeVar
 
@@ -117,8 +117,13 @@ def parse_filter(conditions: Mapping[str, Any]) -> Condition:
     """
     if not isinstance(conditions, Mapping):
         raise FilterRefused(f'A filter is a dictionary such as {{"source": "a.md"}}, and not {conditions!r}.')
-    parts = [_joined(key, value) if key in _JOINS else _field(key, value) for key, value in conditions.items()]
+    parts = [_joined(key, value) if key in _JOINS else _either(_field(key, value)) for key, value in conditions.items()]
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+
+def encodable(text: str) -> str:
+    """A text as engines take it: half a surrogate pair, which no encoding has, becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def translated(
@@ -173,6 +178,18 @@ def _field(name: str, wanted: object) -> Condition:
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
+def _either(condition: Condition) -> Condition:
+    """A condition that a field with dots in its name meets too, which loaders make: ``ptex.fullbanner``."""
+    if isinstance(condition, AllOf | AnyOf):
+        return replace(condition, conditions=tuple(map(_either, condition.conditions)))
+    if isinstance(condition, Not):
+        return Not(_either(condition.condition))
+    if len(condition.path) == 2:
+        return condition
+    both = condition, replace(condition, path=(METADATA, ".".join(condition.path[1:])))
+    return AllOf(both) if isinstance(condition, Missing) else AnyOf(both)
+
+
 def _compared(path: tuple[str, ...], operator: str, value: object) -> Condition:
     if operator == "$eq":
         return _equal(path, value)
@@ -196,7 +213,7 @@ def _equal(path: tuple[str, ...], value: object) -> Condition:
     if isinstance(value, bool):
         return Flag(path, value)
     if isinstance(value, str):
-        return OneOf(path, (value,))
+        return OneOf(path, (encodable(value),))
     if isinstance(value, int) and _EXACT_FLOAT <= abs(value) < _LARGEST:
         return OneOf(path, (value,))
     if _is_number(value):
@@ -210,7 +227,7 @@ def _equal(path: tuple[str, ...], value: object) -> Condition:
 def _one_of(path: tuple[str, ...], operator: str, values: object) -> Condition:
     if isinstance(values, str) or not isinstance(values, Sequence | set | frozenset):
         raise FilterRefused(f"{operator} takes a list of values, and not {values!r}.")
-    texts = tuple(sorted(value for value in values if isinstance(value, str)))
+    texts = tuple(sorted(encodable(value) for value in values if isinstance(value, str)))
     others = tuple(_equal(path, value) for value in values if not isinstance(value, str))
     return AnyOf((OneOf(path, texts), *others)) if others else OneOf(path, texts)
 
@@ -248,7 +265,7 @@ def _path(name: str) -> tuple[str, ...]:
     if not isinstance(name, str) or name.startswith("$"):
         known = ", ".join(_JOINS)
         raise FilterRefused(f"A filter names fields, or one of {known}, and not {name!r}.")
-    names = name.split(".")
+    names = encodable(name).split(".")
     if not all(names) or '"' in name:
         raise FilterRefused(f"{name!r} cannot be a field: a dot leads into a nested object, and quotes cannot be.")
     return (METADATA, *names)

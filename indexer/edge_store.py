@@ -47,7 +47,7 @@ from indexer.store import (
     StoreError,
     VectorEngine,
     answered,
-    check_collection,
+    check_width,
     missing_engine,
     missing_generation,
     point_ids,
@@ -161,7 +161,29 @@ class EdgeStore:
             self._lock = None
 
 
-_collections: WeakValueDictionary[Path, EdgeStore] = WeakValueDictionary()
+class EdgeCollection(EdgeStore):
+    """A collection that stands by itself."""
+
+    @property
+    def dim(self) -> int:
+        """Width of its vectors."""
+        return int(self._description()["dim"])
+
+    @property
+    def maker(self) -> str:
+        """What makes its vectors; empty where that is not written down."""
+        return str(self._description()["maker"])
+
+    def sign(self, maker: str) -> None:
+        """Write down what makes its vectors."""
+        _describe(self._folder, self.dim, maker)
+
+    def _description(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self._folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        return found
+
+
+_collections: WeakValueDictionary[Path, EdgeCollection] = WeakValueDictionary()
 """Collections that this process has open."""
 
 _opening = threading.Lock()
@@ -212,7 +234,7 @@ class EdgeEngine:
         shard.update(edge.UpdateOperation.create_field_index(field_path(DAY), edge.PayloadSchemaType.Datetime))
         return EdgeStore(shard, folder)
 
-    def collection(self, name: str, dim: int, maker: str = "") -> EdgeStore:
+    def collection(self, name: str, dim: int) -> EdgeCollection:
         """A collection that stands by itself, to write to and to search; made where there is none.
 
         One process at a time has it open, in which every caller gets the same store. It is closed when the last of
@@ -221,16 +243,14 @@ class EdgeEngine:
         Args:
             name: Of its folder.
             dim: Width of the vectors.
-            maker: What makes the vectors; those of two makers are not mixed.
 
         Raises:
-            StoreError: If another process has it open, or its vectors are of another width or maker.
+            StoreError: If another process has it open, or its vectors are of another width.
         """
         folder = (self._root / name).resolve()
         with _opening:
-            store = _collections.get(folder) or _open_collection(folder, dim, maker)
-            found = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-            check_collection(folder, (found["dim"], found["maker"]), (dim, maker))
+            store = _collections.get(folder) or _open_collection(folder, dim)
+            check_width(folder, store.dim, dim)
             _collections[folder] = store
             return store
 
@@ -293,11 +313,11 @@ def _load(folder: Path) -> edge.EdgeShard:
         raise StoreError(f"The index in {folder} cannot be opened ({error}); build the corpus again.") from error
 
 
-def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
+def _open_collection(folder: Path, dim: int) -> EdgeCollection:
     """Open a collection that stands by itself, or make it."""
     described = folder / _DESCRIPTION
     if described.is_file():
-        return EdgeStore(_load_writable(folder), folder)
+        return EdgeCollection(_load_writable(folder), folder)
     if folder.exists() and any(folder.iterdir()):
         raise StoreError(
             f"The folder {folder} holds something else than a collection; choose another, or an empty one."
@@ -306,7 +326,7 @@ def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
     try:
         making.mkdir(parents=True)
         _create(making, dim, "none").close()
-        (making / _DESCRIPTION).write_text(json.dumps({"dim": dim, "maker": maker}), encoding="utf-8")
+        _describe(making, dim, "")
         making.replace(folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
@@ -314,7 +334,14 @@ def _open_collection(folder: Path, dim: int, maker: str) -> EdgeStore:
             raise StoreError(
                 f"The collection {folder} cannot be made ({error.strerror}); choose another folder."
             ) from error
-    return _open_collection(folder, dim, maker)
+    return _open_collection(folder, dim)
+
+
+def _describe(folder: Path, dim: int, maker: str) -> None:
+    described = folder / _DESCRIPTION
+    writing = described.with_suffix(".new")  # a crash leaves the old one or the new one
+    writing.write_text(json.dumps({"dim": dim, "maker": maker}), encoding="utf-8")
+    writing.replace(described)
 
 
 def _create(folder: Path, dim: int, quantization: str) -> edge.EdgeShard:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
+from indexer.conditions import encodable
 from indexer.langchain_sources import StoreRefused
 from indexer.lexical import LexicalEncoder
 from indexer.records import NAMESPACE
@@ -17,7 +18,7 @@ from indexer.store import Hit, Point, StoreError, VectorStore
 BATCH = 256
 """Documents that are embedded, written or deleted at a time."""
 
-_U64 = 2**64
+_I64, _U64 = 2**63, 2**64
 _LEXICAL = LexicalEncoder()
 
 
@@ -49,7 +50,7 @@ def entries_of(
     """Documents that are to be written.
 
     Raises:
-        StoreRefused: If the lists differ in length, an id is no text, or metadata are no JSON.
+        StoreRefused: If the lists differ in length, a text or an id is none, or metadata cannot be stored.
     """
     every = metadatas if metadatas else [None] * len(texts)
     named = ids if ids else [None] * len(texts)
@@ -66,10 +67,12 @@ def point_key(id: str) -> tuple[str, str]:
     A point has a UUID or a number; of any other id a UUID is made, always the same.
 
     Raises:
-        StoreRefused: If it is no text.
+        StoreRefused: If it is no text, or one that no encoding has.
     """
     if not isinstance(id, str):
         raise StoreRefused(f"The id of a document is a text, and not {id!r}.")
+    if encodable(id) != id:
+        raise StoreRefused(f"The id {id!r} has half a surrogate pair, which cannot be stored; leave that out.")
     if id.isdecimal() and id.isascii() and str(int(id)) == id and int(id) < _U64:
         return id, ""
     try:
@@ -114,13 +117,39 @@ def document_of(passage: Point | Hit) -> Document:
 
 
 def _entry(text: str, metadata: Mapping[str, Any], id: str | None) -> Entry:
+    if not isinstance(text, str):
+        raise StoreRefused(f"A document to add has a text, and not {text!r}.")
+    if not isinstance(metadata, Mapping):
+        raise StoreRefused(f"The metadata of a document are a dictionary, and not {metadata!r}.")
+    text = encodable(text)
     try:
+        metadata = _storable(metadata)
         written = json.dumps(metadata, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise StoreRefused(
             f"The metadata of the document that begins with {text[:40]!r} cannot be stored ({error}); use texts, "
-            "numbers, True, False, None, and lists and dictionaries of them."
+            "numbers of 64 bits, True, False, None, lists of them, and dictionaries from texts to them."
         ) from error
     if id is None:
         return Entry(str(uuid.uuid5(NAMESPACE, "\0".join(("document", text, written)))), "", text, metadata)
     return Entry(*point_key(id), text, metadata)
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Metadata as both engines give them back.
+
+    Raises:
+        TypeError: If a name is no text.
+        ValueError: If a number is too large, which engines would round or refuse.
+    """
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, int) and not -_I64 <= value < _U64:
+        raise ValueError(f"{value} has more than 64 bits")
+    if isinstance(value, list | tuple):
+        return [_storable(inner) for inner in value]
+    if isinstance(value, Mapping):
+        if odd := [name for name in value if not isinstance(name, str)]:
+            raise TypeError(f"the name {odd[0]!r} is no text")
+        return {encodable(name): _storable(inner) for name, inner in value.items()}
+    return value

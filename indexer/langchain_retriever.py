@@ -17,7 +17,10 @@ from indexer.langchain_store import KaLMVectorStore
 from indexer.records import IndexedDocument
 from indexer.results import Mode, SearchPage, SearchRequest, SearchResult
 
-_ARGUMENTS = ("k", "mode", "filter", "score_threshold")
+_ARGUMENTS = ("k", "mode", "filter", "score_threshold", "diverse")
+_CANDIDATES = 5
+"""Documents of a store that each diverse one is chosen from: as many as where LangChain is asked for nothing else."""
+
 SCORE = "_score"
 """Metadata field with the score of a passage."""
 
@@ -39,7 +42,8 @@ class KaLMRetriever(BaseRetriever):
 
     From a ``store`` it gives passages as they were added. From a ``corpus`` it gives the best passage of each document
     that the search page would show: near-duplicates are one result, and a model that cannot read the question's
-    script is not asked. ``k``, ``mode``, ``filter`` and ``score_threshold`` may be given to ``invoke`` as well.
+    script is not asked. ``k``, ``mode``, ``filter``, ``score_threshold`` and ``diverse`` may be given to ``invoke`` as
+    well.
 
     Attributes:
         store: Where to look, or
@@ -49,6 +53,7 @@ class KaLMRetriever(BaseRetriever):
         mode: How they are compared: ``semantic``, ``keyword`` or ``hybrid``.
         filter: What their metadata must be (``indexer.conditions``).
         score_threshold: Least score, on the mode's scale.
+        diverse: Whether they are to differ from each other too (maximal marginal relevance).
         parents: What is returned of a corpus: the passage, with its neighbours, or the whole document.
         neighbours: Passages on each side.
         operators: Whether quotes, minus and fields in a question to a corpus mean what they do on the search page.
@@ -61,9 +66,16 @@ class KaLMRetriever(BaseRetriever):
     mode: Mode = Mode.HYBRID
     filter: dict[str, Any] | None = None
     score_threshold: float | None = None
+    diverse: bool = False
     parents: Literal["passage", "neighbours", "document"] = "passage"
     neighbours: int = Field(default=1, ge=1)
     operators: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:
+        refuse_unknown("A retriever", values, cls.model_fields)
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -81,28 +93,50 @@ class KaLMRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: object
     ) -> list[Document]:
         asked = self._asked(kwargs)
-        if self.store is not None:
-            return [_scored(*found) for found in self.store.similarity_search_with_score(query, **asked)]
-        return self._from_corpus(query, **asked)
+        if self.store is None:
+            return self._from_corpus(query, **asked)
+        if asked.pop("diverse"):
+            found = _diverse(self.store, query, **asked)
+        else:
+            found = self.store.similarity_search_with_score(query, **asked)
+        return [_scored(*each) for each in found]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: object
     ) -> list[Document]:
         asked = self._asked(kwargs)
-        if self.store is not None:
-            return [_scored(*found) for found in await self.store.asimilarity_search_with_score(query, **asked)]
-        return await run_in_executor(None, self._from_corpus, query, **asked)
+        if self.store is None:
+            return await run_in_executor(None, self._from_corpus, query, **asked)
+        if asked.pop("diverse"):
+            found = await run_in_executor(None, _diverse, self.store, query, **asked)
+        else:
+            found = await self.store.asimilarity_search_with_score(query, **asked)
+        return [_scored(*each) for each in found]
 
     def _asked(self, kwargs: Mapping[str, object]) -> dict[str, Any]:
-        refuse_unknown(kwargs, _ARGUMENTS)
+        refuse_unknown("A retriever", kwargs, _ARGUMENTS)
         return {name: getattr(self, name) for name in _ARGUMENTS} | dict(kwargs)
 
     def _from_corpus(
-        self, query: str, k: int, mode: Mode, filter: Mapping[str, Any] | None, score_threshold: float | None
+        self,
+        query: str,
+        k: int,
+        mode: Mode,
+        filter: Mapping[str, Any] | None,
+        score_threshold: float | None,
+        diverse: bool,
     ) -> list[Document]:
         search: CorpusSearch = self.search
         where = None if filter is None else parse_filter(filter)
-        request = SearchRequest(self.corpus, query, mode_of(mode), page_size=k, where=where, operators=self.operators)
+        request = SearchRequest(
+            self.corpus,
+            query,
+            mode_of(mode),
+            page_size=k,
+            where=where,
+            operators=self.operators,
+            diverse=diverse,
+        )
         results = [
             result
             for result in search.search(request).results
@@ -127,6 +161,10 @@ class KaLMRetriever(BaseRetriever):
         here = bisect_right(places, result.start, key=lambda place: place.start) - 1
         first, last = places[max(here - self.neighbours, 0)], places[min(here + self.neighbours, len(places) - 1)]
         return _passage(result, text[first.start : last.end], start=first.start, end=last.end)
+
+
+def _diverse(store: KaLMVectorStore, query: str, k: int, **asked: object) -> list[tuple[Document, float]]:
+    return store.max_marginal_relevance_search_with_score(query, k, _CANDIDATES * k, **asked)
 
 
 def _scored(document: Document, score: float) -> Document:

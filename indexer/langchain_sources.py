@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from langchain_core.embeddings import Embeddings
 
 from embedder.errors import AppError
-from embedder.protocol import TextEncoder
+from embedder.protocol import TextEncoder, namespace_of
 from indexer.catalog import Catalog
 from indexer.edge_store import EdgeEngine
 from indexer.generations import LiveGenerations
 from indexer.records import Manifest
-from indexer.store import StoreError, VectorEngine, VectorStore
+from indexer.store import CollectionStore, StoreError, VectorEngine, VectorStore, check_maker
 
 PROBE = "How wide are the vectors?"
 
@@ -25,10 +25,22 @@ class StoreRefused(AppError):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store, and the model that its vectors come from."""
+    """A store, and the model that its vectors come from.
+
+    Attributes:
+        dim: Width of the vectors.
+        signed: What made those that are there, where that is written down.
+    """
 
     store: VectorStore
     embeddings: Embeddings
+    dim: int
+    signed: str = ""
+
+    @property
+    def maker(self) -> str:
+        """What made the vectors; empty where nobody knows."""
+        return self.signed or maker_of(self.embeddings)
 
 
 class Source(Protocol):
@@ -48,6 +60,15 @@ class Source(Protocol):
         """What to search, held open for the length of the block."""
         ...
 
+    def sign(self, maker: str) -> None:
+        """Note before a write what made its vectors.
+
+        Raises:
+            StoreRefused: If nothing can be written.
+            StoreError: If something else made those that are there.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...
@@ -57,9 +78,26 @@ class Collection:
     """One that stands by itself."""
 
     def __init__(
-        self, store: VectorStore, embeddings: Embeddings, *, has_terms: bool = True, refusal: str = ""
+        self,
+        name: object,
+        store: CollectionStore,
+        embeddings: Embeddings,
+        dim: int,
+        *,
+        has_terms: bool = True,
+        refusal: str = "",
     ) -> None:
-        self._opened: Opened | None = Opened(store, embeddings)
+        """Open it.
+
+        Raises:
+            StoreError: If another model made its vectors.
+        """
+        self._name = name
+        self._store: CollectionStore | None = store
+        self._signed = store.maker
+        self._embeddings = _matching(embeddings, self._signed)
+        self._dim = dim
+        check_maker(name, self._signed, maker_of(self._embeddings))
         self.has_terms = has_terms
         self.refusal = refusal
 
@@ -70,13 +108,27 @@ class Collection:
         Raises:
             StoreError: If it was closed.
         """
-        if self._opened is None:
-            raise StoreError("This store was closed; open it again.")
-        yield self._opened
+        yield Opened(self._there(), self._embeddings, self._dim, self._signed)
+
+    def sign(self, maker: str) -> None:
+        """Note before a write what made its vectors; raises StoreError if something else made those that are there."""
+        if not maker or maker == self._signed:
+            return
+        store = self._there()
+        signed = store.maker  # another program may have written since this one opened it
+        check_maker(self._name, signed, maker)
+        if not signed:
+            store.sign(maker)
+        self._signed = maker
 
     def close(self) -> None:
         """Let go of it; it is closed when everybody has."""
-        self._opened = None
+        self._store = None
+
+    def _there(self) -> CollectionStore:
+        if self._store is None:
+            raise StoreError("This store was closed; open it again.")
+        return self._store
 
 
 class EncoderEmbeddings(Embeddings):
@@ -84,6 +136,11 @@ class EncoderEmbeddings(Embeddings):
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
+
+    @property
+    def namespace(self) -> str:
+        """Names these vectors, as that of ``KaLMEmbeddings`` does."""
+        return namespace_of(self._encoder, self._encoder.prompt("query"), self._encoder.prompt("document"))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order."""
@@ -149,7 +206,12 @@ class Corpus:
     def use(self) -> Iterator[Opened]:
         """Its live generation, and the model that this one was made with."""
         with self._generations.use(self._name) as live:
-            yield Opened(live.store, EncoderEmbeddings(self._encoders.of(live.manifest)))
+            embeddings = EncoderEmbeddings(self._encoders.of(live.manifest))
+            yield Opened(live.store, embeddings, live.manifest.dim)
+
+    def sign(self, maker: str) -> None:
+        """Raise StoreRefused: nothing can be written."""
+        raise StoreRefused(self.refusal)
 
     def close(self) -> None:
         """Let go of the generation that is open."""
@@ -160,7 +222,7 @@ def embedded(path: Path, embeddings: Embeddings) -> Collection:
     """A collection in a folder; raises StoreError where another process has it, or another model made it."""
     path = path.expanduser()
     dim = len(embeddings.embed_query(PROBE))
-    return Collection(EdgeEngine(path.parent).collection(path.name, dim, maker_of(embeddings)), embeddings)
+    return Collection(path, EdgeEngine(path.parent).collection(path.name, dim), embeddings, dim)
 
 
 def on_server(
@@ -184,16 +246,24 @@ def on_server(
     else:
         engine = ServerEngine(client, ServerConfig(str(client.init_options.get("url") or "http://localhost")))
     dim = len(embeddings.embed_query(PROBE))
-    store = engine.collection(collection, dim, maker_of(embeddings), Layout(dense, lexical, text, metadata))
+    store = engine.collection(collection, dim, Layout(dense, lexical, text, metadata))
     refusal = ""
     if store.layout.others:
         refusal = (
             f"The points of {collection} have further vectors ({', '.join(store.layout.others)}) that would be missing "
             "in new ones; name the sparse one in sparse_vector_name if KaLMSparseEmbeddings made it, or adopt a copy."
         )
-    return Collection(store, embeddings, has_terms=store.layout.lexical is not None, refusal=refusal)
+    has_terms = store.layout.lexical is not None
+    return Collection(collection, store, embeddings, dim, has_terms=has_terms, refusal=refusal)
 
 
 def maker_of(embeddings: Embeddings) -> str:
     """What makes the vectors, where embeddings can say it: ``KaLMEmbeddings`` can."""
     return str(getattr(embeddings, "namespace", ""))
+
+
+def _matching(embeddings: Embeddings, maker: str) -> Embeddings:
+    """The embeddings in the arithmetic that vectors were made in, where they leave it open."""
+    matching = getattr(embeddings, "matching", None)
+    found: Embeddings = matching(maker) if callable(matching) else embeddings
+    return found

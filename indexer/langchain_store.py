@@ -14,11 +14,19 @@ from pydantic import SecretStr
 
 from indexer.langchain_documents import BATCH, Entry, document_of, entries_of, point_key, points_of, write
 from indexer.langchain_search import Asked, asked, find, find_diverse, mode_of, refuse_unknown, relevance
-from indexer.langchain_sources import Corpus, Installation, Source, StoreRefused, embedded, on_server
+from indexer.langchain_sources import (
+    Corpus,
+    Installation,
+    Opened,
+    Source,
+    StoreRefused,
+    embedded,
+    maker_of,
+    on_server,
+)
 from indexer.lexical import LexicalEncoder
 from indexer.results import Mode
-from indexer.store import StoreError
-from indexer.store import VectorStore as PassageStore
+from indexer.store import StoreError, check_maker, check_width
 
 
 class KaLMVectorStore(VectorStore):
@@ -49,7 +57,7 @@ class KaLMVectorStore(VectorStore):
         """Open a collection, or make it where there is none.
 
         Args:
-            embedding: Makes the vectors; the collection remembers which ``KaLMEmbeddings`` made it.
+            embedding: Makes the vectors; the collection remembers which ``KaLMEmbeddings`` were the first to write.
             path: Folder to keep it in; or
             url: Qdrant server to keep it on; or
             client: A QdrantClient.
@@ -136,8 +144,8 @@ class KaLMVectorStore(VectorStore):
 
         No thread of this process runs meanwhile. A server does it by itself.
         """
-        with self._writing() as store:
-            store.optimize()
+        with self._writing() as opened:
+            opened.store.optimize()
 
     def add_texts(
         self,
@@ -196,12 +204,15 @@ class KaLMVectorStore(VectorStore):
             How many texts there were.
 
         Raises:
-            StoreError: If the vectors are of another width, or something that was written is not there.
+            StoreError: If the vectors are of another width or model, or something that was written is not there.
         """
         lexical, adopted = LexicalEncoder(), 0
-        with self._writing() as store, other.source.use() as opened:
-            for points in opened.store.points():
-                write(store, [replace(point, lexical=lexical.encode_document(point.text)) for point in points])
+        with self._writing() as ours, other.source.use() as theirs:
+            check_width("this store", ours.dim, theirs.dim)
+            check_maker("this store", ours.maker, theirs.maker)
+            self._source.sign(theirs.maker)
+            for points in theirs.store.points():
+                write(ours.store, [replace(point, lexical=lexical.encode_document(point.text)) for point in points])
                 adopted += len(points)
         return adopted
 
@@ -226,8 +237,9 @@ class KaLMVectorStore(VectorStore):
             StoreRefused: If the store is for reading.
             StoreError: If something is still there.
         """
-        refuse_unknown(kwargs, ())
-        with self._writing() as store:
+        refuse_unknown("This store", kwargs, ())
+        with self._writing() as opened:
+            store = opened.store
             if ids is None:
                 doomed = [point.id for points in store.points() for point in points]
             else:
@@ -272,27 +284,29 @@ class KaLMVectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: object) -> list[tuple[Document, float]]:
         """The same with their scores: cosines, BM25, or the evidence of both."""
-        wanted = self._asked(k, kwargs)
+        wanted = self._asked(query, k, kwargs)
         with self._source.use() as opened:
-            vector = opened.embeddings.embed_query(query) if wanted.mode is not Mode.KEYWORD else None
-            return find(opened.store, query, vector, wanted)
+            vector = opened.embeddings.embed_query(wanted.text) if wanted.mode is not Mode.KEYWORD else None
+            return find(opened, vector, wanted)
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: object
     ) -> list[tuple[Document, float]]:
-        """The same; the model is asked in its own asynchronous way."""
-        wanted = self._asked(k, kwargs)
+        """The same; the model is asked in its own asynchronous way, that of a corpus in another thread."""
+        if isinstance(self._source, Corpus):  # to open it is to ask the catalog, and perhaps to load its model
+            return await run_in_executor(None, self.similarity_search_with_score, query, k, **kwargs)
+        wanted = self._asked(query, k, kwargs)
         with self._source.use() as opened:
-            vector = await opened.embeddings.aembed_query(query) if wanted.mode is not Mode.KEYWORD else None
-            return await run_in_executor(None, find, opened.store, query, vector, wanted)
+            vector = await opened.embeddings.aembed_query(wanted.text) if wanted.mode is not Mode.KEYWORD else None
+            return await run_in_executor(None, find, opened, vector, wanted)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: object) -> list[Document]:
         """The documents nearest to a vector; takes ``filter`` and ``score_threshold``."""
-        wanted = self._asked(k, {"mode": Mode.SEMANTIC} | kwargs)
+        wanted = self._asked("", k, {"mode": Mode.SEMANTIC} | kwargs)
         if wanted.mode is not Mode.SEMANTIC:
             raise StoreRefused("A vector has no words; search by it without a mode.")
         with self._source.use() as opened:
-            return [document for document, _ in find(opened.store, "", embedding, wanted)]
+            return [document for document, _ in find(opened, embedding, wanted)]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
@@ -306,18 +320,26 @@ class KaLMVectorStore(VectorStore):
             lambda_mult: 1 for the nearest, 0 for the most different ones.
             kwargs: ``filter`` and ``score_threshold``; ``mode`` says what the documents are chosen from.
         """
-        wanted = self._asked(max(k, fetch_k), kwargs)
+        found = self.max_marginal_relevance_search_with_score(query, k, fetch_k, lambda_mult, **kwargs)
+        return [document for document, _ in found]
+
+    def max_marginal_relevance_search_with_score(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
+    ) -> list[tuple[Document, float]]:
+        """The same with their scores, which say how near each is to the query."""
+        wanted = self._asked(query, max(k, fetch_k), kwargs)
         with self._source.use() as opened:
-            vector = opened.embeddings.embed_query(query)
-            return find_diverse(opened.store, query, vector, wanted, k, lambda_mult)
+            vector = opened.embeddings.embed_query(wanted.text)
+            return find_diverse(opened, vector, wanted, k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: object
     ) -> list[Document]:
         """The same for a vector."""
-        wanted = self._asked(max(k, fetch_k), {"mode": Mode.SEMANTIC} | kwargs)
+        wanted = self._asked("", max(k, fetch_k), {"mode": Mode.SEMANTIC} | kwargs)
         with self._source.use() as opened:
-            return find_diverse(opened.store, "", embedding, wanted, k, lambda_mult)
+            found = find_diverse(opened, embedding, wanted, k, lambda_mult)
+            return [document for document, _ in found]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """A cosine on a scale from 0 to 1, as a stock ``QdrantVectorStore`` has it."""
@@ -342,8 +364,8 @@ class KaLMVectorStore(VectorStore):
                 "a score_threshold on the mode's own scale."
             )
 
-    def _asked(self, k: int, kwargs: Mapping[str, Any]) -> Asked:
-        return asked(k, kwargs, self._mode, self._source)
+    def _asked(self, query: str, k: int, kwargs: Mapping[str, Any]) -> Asked:
+        return asked(query, k, kwargs, self._mode, self._source)
 
     def _entries(
         self,
@@ -352,20 +374,21 @@ class KaLMVectorStore(VectorStore):
         ids: Sequence[str | None] | None,
         kwargs: Mapping[str, Any],
     ) -> list[Entry]:
-        refuse_unknown(kwargs, ())
+        refuse_unknown("This store", kwargs, ())
         with self._writing():
             return entries_of(list(texts), metadatas, ids)
 
     def _write(self, entries: Sequence[Entry], vectors: Sequence[Sequence[float]]) -> None:
-        with self._writing() as store:
-            write(store, points_of(entries, vectors))
+        with self._writing() as opened:
+            self._source.sign(maker_of(opened.embeddings))
+            write(opened.store, points_of(entries, vectors))
 
     @contextmanager
-    def _writing(self) -> Iterator[PassageStore]:
+    def _writing(self) -> Iterator[Opened]:
         if self._source.refusal:
             raise StoreRefused(self._source.refusal)
         with self._source.use() as opened:
-            yield opened.store
+            yield opened
 
 
 def _batches(entries: Sequence[Entry], size: int) -> Iterator[Sequence[Entry]]:

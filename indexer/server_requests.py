@@ -1,6 +1,7 @@
 """Requests to a Qdrant server: sent again where that helps, and one sentence where it does not."""
 
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -138,3 +139,19 @@ def _reason(error: UnexpectedResponse) -> str:
     except (ValueError, KeyError, TypeError):  # from something in between that is not Qdrant
         said = error.reason_phrase
     return " ".join(str(said).split()).rstrip(".")
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Whose certificates to trust: the system's, or those of a file.
+
+    Raises:
+        StoreError: If it cannot be read.
+    """
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one
+        raise StoreError(
+            f"The certificates in {ca_file} cannot be read ({error.strerror or error}); correct KALM_QDRANT_CA_FILE."
+        ) from error

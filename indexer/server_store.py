@@ -13,10 +13,8 @@ Every request may be sent twice without harm: ids are content, and creating begi
 connection, a time-out or an overloaded server (429, 5xx) lost is sent again, with exponential back-off and jitter.
 """
 
-import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from qdrant_client import QdrantClient, models
 
 from indexer.conditions import METADATA, Condition
 from indexer.server_points import DENSE, LEXICAL, OURS, RECORD, Layout, layout_of
-from indexer.server_requests import Requests, ServerConfig
+from indexer.server_requests import Requests, ServerConfig, trusted
 from indexer.store import (
     DAY,
     FILTERABLE,
@@ -38,7 +36,7 @@ from indexer.store import (
     StoreError,
     VectorEngine,
     answered,
-    check_collection,
+    check_width,
     missing_engine,
     missing_generation,
     point_ids,
@@ -92,6 +90,18 @@ class ServerStore:
         self.layout = layout
         self._long = config.write_seconds
         self._short = config.search_seconds
+
+    @property
+    def maker(self) -> str:
+        """What makes the vectors; empty where that is not written down."""
+        config = self._requests.patient(self._client.get_collection, self._collection).config
+        return str((config.metadata or {}).get(_MAKER, ""))
+
+    def sign(self, maker: str) -> None:
+        """Write down what makes the vectors."""
+        self._requests.patient(
+            self._client.update_collection, self._collection, metadata={_MAKER: maker}, timeout=self._long
+        )
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; a point of the same id is replaced.
@@ -249,7 +259,7 @@ class ServerEngine:
             url=config.url,
             headers=headers,
             timeout=config.search_seconds,
-            verify=_trusted(config.ca_file),
+            verify=trusted(config.ca_file),
             check_compatibility=False,  # it asks in a thread and answers with a warning
         )
         return cls(client, config)
@@ -303,24 +313,22 @@ class ServerEngine:
             raise missing_generation(corpus, number, self._config.address)
         return ServerStore(self._client, self._config, collection)
 
-    def collection(self, name: str, dim: int, maker: str = "", layout: Layout = _FOUND) -> ServerStore:
+    def collection(self, name: str, dim: int, layout: Layout = _FOUND) -> ServerStore:
         """A collection that stands by itself, to write to and to search; made where there is none.
 
         Args:
             name: Of the collection or of its alias, as it is on the server.
             dim: Width of the vectors.
-            maker: What makes the vectors; those of two makers are not mixed.
             layout: Names within a collection that others made; those that are not given are found.
 
         Raises:
-            StoreError: If its vectors are of another width or maker, or compared otherwise.
+            StoreError: If its vectors are of another width, or compared otherwise.
         """
         if not self._requests.patient(self._client.collection_exists, name):
-            self._requests.patient(self._make_collection, name, dim, maker)
+            self._requests.patient(self._make_collection, name, dim)
         config = self._requests.patient(self._client.get_collection, name).config
         layout, width = layout_of(name, config.params, layout)
-        made_by = str((config.metadata or {}).get(_MAKER, ""))
-        check_collection(name, (width, made_by), (dim, maker))
+        check_width(name, width, dim)
         return ServerStore(self._client, self._config, name, layout)
 
     def publish(self, corpus: str, number: int | None) -> None:
@@ -368,7 +376,7 @@ class ServerEngine:
             timeout=self._config.write_seconds,
         )
 
-    def _make_collection(self, name: str, dim: int, maker: str) -> None:
+    def _make_collection(self, name: str, dim: int) -> None:
         """Harmless to send again, since it begins by asking."""
         if not self._client.collection_exists(name):
             self._client.create_collection(
@@ -376,21 +384,9 @@ class ServerEngine:
                 vectors_config={DENSE: models.VectorParams(size=dim, distance=models.Distance.COSINE)},
                 sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 hnsw_config=_HNSW,
-                metadata={_MAKER: maker},
                 timeout=self._config.write_seconds,
             )
 
     def _delete(self, collection: str) -> None:
         if self._requests.patient(self._client.collection_exists, collection):
             self._requests.patient(self._client.delete_collection, collection, timeout=self._config.write_seconds)
-
-
-def _trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # an SSLError is one
-        raise StoreError(
-            f"The certificates in {ca_file} cannot be read ({error.strerror or error}); correct KALM_QDRANT_CA_FILE."
-        ) from error

@@ -192,6 +192,19 @@ class VectorStore(Protocol):
         ...
 
 
+class CollectionStore(VectorStore, Protocol):
+    """A collection that stands by itself, and remembers what makes its vectors."""
+
+    @property
+    def maker(self) -> str:
+        """What makes them; empty where that is not written down."""
+        ...
+
+    def sign(self, maker: str) -> None:
+        """Write down what makes them."""
+        ...
+
+
 class VectorEngine(Protocol):
     """Makes, opens and drops the stores of a corpus, one per generation."""
 
@@ -248,27 +261,34 @@ def missing_generation(corpus: str, number: int, place: object) -> StoreError:
     )
 
 
-def check_collection(name: object, found: tuple[int, str], wanted: tuple[int, str]) -> None:
+def check_width(name: object, found: int, wanted: int) -> None:
+    """Refuse vectors of another width than those that a collection holds.
+
+    Raises:
+        StoreError: If they are.
+    """
+    if found != wanted:
+        raise StoreError(
+            f"The vectors of {name} have {found} dimensions and these {wanted}; open it with the model and the width "
+            "that it was made with, or choose another name."
+        )
+
+
+def check_maker(name: object, found: str, wanted: str) -> None:
     """Refuse to mix vectors that have nothing to do with each other.
 
     Args:
         name: The collection.
-        found: Width and maker of its vectors; the maker is empty where it is not written down.
-        wanted: Those of the vectors to come, likewise.
+        found: What made its vectors; empty where nobody knows.
+        wanted: What made those to come, likewise.
 
     Raises:
         StoreError: If they differ.
     """
-    (dim, maker), (new_dim, new_maker) = found, wanted
-    if dim != new_dim:
+    if found and wanted and found != wanted:
         raise StoreError(
-            f"The vectors of {name} have {dim} dimensions and those of this model {new_dim}; open it with the model "
-            "and the width that it was made with, or choose another name."
-        )
-    if maker and new_maker and maker != new_maker:
-        raise StoreError(
-            f"The vectors of {name} were made by {maker} and these come from {new_maker}; open it with the same "
-            "weights, width, dtype and instructions, or choose another name."
+            f"The vectors of {name} were made by {found} and these come from {wanted}; open it with the same weights, "
+            "width, arithmetic (dtype=) and instructions, or choose another name."
         )
 
 

@@ -215,8 +215,8 @@ def _create(server, name, body):
 
 @route("PATCH", "/collections/([^/]+)")
 def _update(server, name, body):
-    models.UpdateCollection.model_validate(body)
-    return server.client.collection_exists(name)
+    asked = models.UpdateCollection.model_validate(body)
+    return server.client.update_collection(name, metadata=asked.metadata) or server.client.collection_exists(name)
 
 
 @route("DELETE", "/collections/([^/]+)")

@@ -1,6 +1,7 @@
 """The LangChain adapter: LangChain's own suites, and what they do not ask."""
 
 import asyncio
+import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
+from pydantic import ValidationError
 
 from embedder import Embedder
 from embedder.langchain import KaLMEmbeddings
+from embedder.protocol import InvalidInput
 
 TEXTS = ["bees make honey", "蜜蜂酿造蜂蜜", "", "a longer text about black holes and what falls into them"]
 
@@ -87,6 +90,30 @@ def test_it_survives_pickling_and_its_settings_a_round_trip(folder):
     assert again.model_dump() == embeddings.model_dump()
     assert again.embed_query("honey") == embeddings.embed_query("honey")
     assert KaLMEmbeddings(**embeddings.model_dump()).model_dump() == embeddings.model_dump()
+
+
+def test_settings_cannot_be_changed_but_copied_with_others(folder):
+    embeddings = KaLMEmbeddings(model=folder)
+    with pytest.raises(ValidationError, match="frozen"):
+        embeddings.dim = 8
+    narrow = embeddings.model_copy(update={"dim": 8})
+    assert [len(each.embed_query("honey")) for each in (embeddings, narrow)] == [32, 8]
+    assert copy.deepcopy(narrow).embed_query("honey") == copy.copy(narrow).embed_query("honey")
+    with pytest.raises(InvalidInput, match="7 dimensions"):
+        embeddings.model_copy(update={"dim": 7})
+    with pytest.raises(ValidationError, match="dimm"):
+        embeddings.model_copy(update={"dimm": 8})
+
+
+def test_where_the_arithmetic_is_open_it_is_that_of_the_vectors_that_are_there(folder):
+    embeddings = KaLMEmbeddings(model=folder)
+    other = "float32" if embeddings.encoder.dtype == "bfloat16" else "bfloat16"
+    made = KaLMEmbeddings(model=folder, dtype=other)
+    assert embeddings.matching(made.namespace).namespace == made.namespace
+    narrow = KaLMEmbeddings(model=folder, dtype=other, dim=8)
+    for namespace in (embeddings.namespace, narrow.namespace, made.namespace.replace(other, "int1"), "a model", ""):
+        assert embeddings.matching(namespace) is embeddings
+    assert made.matching(embeddings.namespace) is made
 
 
 def test_threads_get_their_own_vectors(folder):

@@ -1,6 +1,7 @@
 """LangChain on a corpus that a build made: read only, passages from the store, documents from the search."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from langchain_cases import ids
 from embedder.errors import AppError
 from indexer.generations import NotBuilt
 from indexer.langchain import KaLMRecordManager, KaLMRetriever, KaLMVectorStore
+from indexer.langchain_sources import EncoderEmbeddings
 
 LONG = "\n\n".join(f"The {letter * 12} {'says nothing at all ' * 8}to anybody." for letter in "abcdefghijklmnopqrst")
 
@@ -50,6 +52,23 @@ def test_a_corpus_is_a_store_for_reading_that_follows_its_builds(books, installa
     store.close()
 
 
+def test_an_asynchronous_search_of_a_corpus_leaves_the_loop_free(books, installation):
+    slow = SimpleNamespace(of=lambda _: time.sleep(0.2) or books.encoder)
+    store = KaLMVectorStore.open_corpus("books", SimpleNamespace(**{**vars(installation), "encoders": slow}))
+
+    async def beats_during(search):
+        task, beats = asyncio.create_task(search), 0
+        while not task.done():
+            await asyncio.sleep(0.001)
+            beats += 1
+        assert sources(await task) == ["bees.md"]
+        return beats
+
+    for search in (store.asimilarity_search, KaLMRetriever(store=store).ainvoke):
+        assert asyncio.run(beats_during(search("honey nectar", k=1))) > 10
+    store.close()
+
+
 def test_nothing_is_written_to_a_corpus(books, installation):
     store = KaLMVectorStore.open_corpus("books", installation)
     empty = KaLMVectorStore.open_corpus("books", installation)
@@ -66,6 +85,19 @@ def test_nothing_is_written_to_a_corpus(books, installation):
     assert len(store.similarity_search("honey", k=99)) > 3
     store.close()
     empty.close()
+
+
+def test_a_corpus_is_adopted_by_a_store_of_its_model(books, installation, tmp_path):
+    class Other(EncoderEmbeddings):
+        namespace = "another"
+
+    corpus = KaLMVectorStore.open_corpus("books", installation)
+    store = KaLMVectorStore(EncoderEmbeddings(books.encoder), path=tmp_path / "notes")
+    assert store.adopt(corpus) > 3
+    assert sources(store.similarity_search("honey nectar", k=1, mode="hybrid")) == ["bees.md"]
+    other = KaLMVectorStore(Other(books.encoder), path=tmp_path / "others")
+    with pytest.raises(AppError, match="were made by another and these come from kalm-"):
+        other.adopt(corpus)
 
 
 def test_a_corpus_without_an_index_says_what_to_do(bench):
@@ -91,6 +123,16 @@ def test_a_retriever_gives_the_best_passage_of_each_document(books):
     for alone in ({"search": books.searcher}, {"search": books.searcher, "corpus": "books", "mode": "fuzzy"}):
         with pytest.raises((AppError, ValueError), match=r"name of a corpus|fuzzy"):
             KaLMRetriever(**alone)
+
+
+def test_a_retriever_finds_in_a_corpus_what_differs_too(books):
+    for number, text in enumerate(["Bees make honey from nectar, too.", "Wasps steal honey.", "Yeast likes honey."]):
+        books.write(f"{number}.txt", text)
+    books.build()
+    retriever = KaLMRetriever(search=books.searcher, corpus="books", k=5, mode="keyword")
+    plain, diverse = (sources(retriever.invoke("honey nectar", diverse=diverse)) for diverse in (False, True))
+    assert plain != diverse
+    assert (plain[0], sorted(plain)) == (diverse[0], sorted(diverse))
 
 
 def test_parents_are_the_neighbours_or_the_whole_document(books):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain_cases import DOCUMENTS, Counted, ids
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from qdrant_server import LOCAL_MODE_WARNS, Fault, QdrantServer
 
 from embedder.errors import AppError
@@ -67,6 +68,17 @@ def test_diversity(store):
     assert ids(store.max_marginal_relevance_search("nectar", k=4, mode="keyword")) == ["bees too"]
 
 
+def test_a_retriever_finds_what_differs_too(store):
+    store.add_texts(["Bees make honey!", "Bees make honey?"], ids=["again", "and again"])
+    plain, diverse = (KaLMRetriever(store=store, k=3, mode="semantic", diverse=diverse) for diverse in (False, True))
+    assert ids(plain.invoke("bee bee bread", k=2)) != ids(diverse.invoke("bee bee bread", k=2))
+    found = diverse.invoke("bee bee bread")
+    assert "bread" in ids(found)
+    assert ids(asyncio.run(diverse.ainvoke("bee bee bread"))) == ids(found)
+    assert ids(plain.invoke("bee bee bread", diverse=True)) == ids(found)
+    assert found[0].metadata["_score"] == max(each.metadata["_score"] for each in found)
+
+
 def test_a_text_without_an_id_has_always_the_same(store):
     first = store.add_texts(["new", "new"], [{"a": 1}, {"a": 2}])
     assert store.add_texts(["new"], [{"a": 2}]) == first[1:]
@@ -92,6 +104,17 @@ def test_everything_is_deleted_only_by_name_or_all_at_once(store):
     assert store.similarity_search("bee", k=9) == []
 
 
+def test_half_a_character_is_replaced_wherever_it_is(store):
+    halves = {"title \ud83d": "half \ud83d", "parts": [{"\udc00": "\udc00"}], "whole": "\ud83d\udc1d"}
+    (id,) = store.add_texts(["A \ud83d stings."], [halves])
+    (found,) = store.get_by_ids([id])
+    assert (found.page_content, found.metadata["whole"]) == ("A \ufffd stings.", "🐝")
+    assert found.metadata["parts"] == [{"\ufffd": "\ufffd"}]
+    for mode in ("semantic", "keyword", "hybrid"):
+        for condition in ("half \ud83d", {"$in": ["half \ud83d"]}):
+            assert store.similarity_search("stings \ud83d", 1, mode=mode, filter={"title \ud83d": condition}) == [found]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -103,12 +126,26 @@ def test_everything_is_deleted_only_by_name_or_all_at_once(store):
         (lambda s: s.add_texts(["x"], [{}, {}]), "1 texts, 2 metadatas"),
         (lambda s: s.add_texts(["x"], [{"at": object()}]), "cannot be stored"),
         (lambda s: s.add_texts(["x"], [{"at": float("nan")}]), "cannot be stored"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {1: "x"}]), "the name 1 is no text"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {"of": [{"n": 2**64}]}]), "18446744073709551616 has more than 64 bits"),
+        (lambda s: s.add_texts(["a", "x"], [{}, {"n": -(2**63) - 1}]), "has more than 64 bits"),
+        (lambda s: s.add_texts(["a", "x"], [{}, "x"]), "are a dictionary, and not 'x'"),
+        (lambda s: s.add_texts(["a", None]), "has a text, and not None"),
+        (lambda s: s.add_texts(["a", "x"], ids=["a", "\ud83d"]), "half a surrogate pair"),
+        (lambda s: s.similarity_search(None), "is a text, and not None"),
+        (lambda s: s.similarity_search(None, mode="keyword"), "is a text, and not None"),
+        (lambda s: s.similarity_search_by_vector([1.0] * 4), "has 4 dimensions and those of this store 5"),
+        (lambda s: s.max_marginal_relevance_search_by_vector([1.0] * 4), "has 4 dimensions and those of this store 5"),
         (lambda s: s.add_texts(["x"], ids=[7]), "is a text, and not 7"),
         (lambda s: s.add_texts(["x"], batch_size=0), "batch_size"),
         (lambda s: KaLMVectorStore(Counted()), "one of path, url and client"),
         (lambda s: KaLMRetriever(), "give store, or search and corpus"),
         (lambda s: KaLMRetriever(store=s, parents="document"), "parents need a corpus"),
         (lambda s: KaLMRetriever(store=s).invoke("x", fuzzy=True), "does not know the argument fuzzy"),
+        (
+            lambda s: KaLMRetriever(store=s, search_type="mmr"),
+            "not know the argument search_type.* diverse",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_sentence(tmp_path, call, words):
@@ -116,6 +153,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(tmp_path, call, words):
     with pytest.raises(AppError, match=words) as caught:
         call(store)
     assert "\n" not in str(caught.value)
+    assert store.similarity_search("x") == []
 
 
 def test_other_models_are_refused_and_a_closed_store_says_so(place):
@@ -126,6 +164,44 @@ def test_other_models_are_refused_and_a_closed_store_says_so(place):
     store.close()
     with pytest.raises(StoreError, match="was closed"):
         store.similarity_search("bee")
+
+
+def test_a_collection_is_that_of_the_first_model_that_writes_and_is_named(place):
+    unnamed = KaLMVectorStore.from_documents(DOCUMENTS, Counted(), **place)
+    one, other = (KaLMVectorStore(Counted(name), **place) for name in ("a model", "another"))
+    one.add_texts(["a bee"])
+    for late in (lambda: other.add_texts(["a bee"]), lambda: KaLMVectorStore(Counted("another"), **place)):
+        with pytest.raises(StoreError, match="were made by a model and these come from another"):
+            late()
+    unnamed.add_texts(["bread"])
+    assert len(one.similarity_search("bee", k=9)) == 6
+
+
+def test_only_a_store_of_the_same_model_is_adopted(tmp_path, place):
+    made = KaLMVectorStore.from_documents(DOCUMENTS, Counted("a model"), **place)
+    for theirs in (made, KaLMVectorStore(Counted(), **place)):
+        with pytest.raises(StoreError, match="were made by another and these come from a model"):
+            KaLMVectorStore(Counted("another"), path=tmp_path / "another").adopt(theirs)
+    unnamed = KaLMVectorStore(Counted(), path=tmp_path / "unnamed")
+    assert unnamed.adopt(made) == 4
+    with pytest.raises(StoreError, match="were made by a model and these come from another"):
+        KaLMVectorStore(Counted("another"), path=tmp_path / "unnamed")
+    wider = KaLMVectorStore(DeterministicFakeEmbedding(size=6), path=tmp_path / "wider")
+    with pytest.raises(StoreError, match="have 6 dimensions and these 5"):
+        wider.adopt(made)
+
+
+def test_a_store_opens_again_in_the_arithmetic_that_it_was_made_in(tiny_checkpoint, place):
+    from embedder.langchain import KaLMEmbeddings  # loads torch, which the other process below need not
+
+    folder = str(tiny_checkpoint("qwen2"))
+    timed = KaLMEmbeddings(model=folder)
+    slower = "float32" if timed.encoder.dtype == "bfloat16" else "bfloat16"
+    KaLMVectorStore.from_texts(["a bee"], KaLMEmbeddings(model=folder, dtype=slower), **place)
+    opened = KaLMVectorStore(timed, **place)
+    assert (opened.embeddings.dtype, len(opened.similarity_search("bee"))) == (slower, 1)
+    with pytest.raises(StoreError, match=rf"-{slower}-.* arithmetic \(dtype=\)"):
+        KaLMVectorStore(KaLMEmbeddings(model=folder, dtype=timed.encoder.dtype), **place)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

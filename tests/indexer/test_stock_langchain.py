@@ -153,7 +153,7 @@ def test_a_stock_store_is_adopted_with_terms_and_without_embedding_again(local, 
 @pytest.mark.parametrize(
     ("vectors", "settings", "words"),
     [
-        (models.VectorParams(size=7, distance="Cosine"), {}, "have 7 dimensions .* this model 5"),
+        (models.VectorParams(size=7, distance="Cosine"), {}, "have 7 dimensions and these 5"),
         (models.VectorParams(size=5, distance="Euclid"), {}, "compares vectors by Euclid"),
         (models.VectorParams(size=5, distance="Cosine"), {"sparse_vector_name": "s"}, "no sparse vector 's'"),
         (
