@@ -3,14 +3,15 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import from_env, secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -21,8 +22,7 @@ from tenacity import (
 )
 
 from embedder.errors import AppError
-
-Side = Literal["query", "document"]
+from embedder.protocol import InvalidInput, Side
 
 _TEMPORARY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 30.0
@@ -60,9 +60,18 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         max_concurrency: Requests under way at once in the asynchronous methods.
         timeout_seconds: How long one request may take.
         max_tries: How often a request is sent before its failure is raised.
+
+    Raises:
+        InvalidInput: If ``url`` is none, or holds a password, or ``api_key`` cannot be a key.
     """
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        populate_by_name=True,
+        validate_default=True,  # what comes from the environment is checked too
+        hide_input_in_errors=True,  # which may be a key
+    )
 
     url: str = Field(default_factory=from_env("KALM_URL", default="http://localhost:8501"))
     api_key: SecretStr | None = Field(default_factory=secret_from_env("KALM_API_KEY", default=None))
@@ -77,6 +86,31 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     _client: httpx.Client | None = PrivateAttr(default=None)
     _opening: Any = PrivateAttr(default_factory=threading.Lock)
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        try:
+            parts = httpx.URL(url.strip())
+        except httpx.InvalidURL:
+            parts = httpx.URL()
+        if parts.userinfo:
+            raise InvalidInput(
+                "The url holds a name or a password, which would be shown; leave it out and pass a key as api_key."
+            )
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise InvalidInput("The url is not that of a server; write it as http://localhost:8501.")
+        return url.strip()
+
+    @field_validator("api_key")
+    @classmethod
+    def _key(cls, api_key: SecretStr | None) -> SecretStr | None:
+        key = api_key.get_secret_value().strip() if api_key else ""
+        if not all("!" <= character <= "~" for character in key):
+            raise InvalidInput(
+                "The api_key has spaces or characters that no key has; pass it as kalm key add has shown it."
+            )
+        return SecretStr(key) if key else None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order.
@@ -122,20 +156,16 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         client = self._sync_client()
 
         def post() -> list[list[float]]:
-            try:
+            with self._reaching():
                 answer = client.post("/v1/embeddings", json=self._body(texts, side))
-            except httpx.HTTPError as error:
-                raise self._unreachable(error) from error
             return self._vectors(answer, texts)
 
         return Retrying(**self._policy())(post)
 
     async def _ask_async(self, client: httpx.AsyncClient, texts: list[str], side: Side) -> list[list[float]]:
         async def post() -> list[list[float]]:
-            try:
+            with self._reaching():
                 answer = await client.post("/v1/embeddings", json=self._body(texts, side))
-            except httpx.HTTPError as error:
-                raise self._unreachable(error) from error
             return self._vectors(answer, texts)
 
         return await AsyncRetrying(**self._policy())(post)
@@ -177,11 +207,19 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
             retry_seconds=float(pause) if pause.isdecimal() else None,
         )
 
-    def _unreachable(self, error: httpx.HTTPError) -> RemoteRefused:
-        reason = str(error) or type(error).__name__
-        return RemoteRefused(
-            f"{self.url} cannot be reached ({reason}); check the url, or start it with kalm serve.", is_temporary=True
-        )
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Raise RemoteRefused where the server cannot be reached."""
+        try:
+            yield
+        except (httpx.LocalProtocolError, httpx.UnsupportedProtocol):  # their text may be a header's, which is the key
+            raise RemoteRefused(f"{self.url} cannot be asked like this; check url and api_key.") from None
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise RemoteRefused(
+                f"{self.url} cannot be reached ({reason}); check the url, or start it with kalm serve.",
+                is_temporary=True,
+            ) from error
 
     def _sync_client(self) -> httpx.Client:
         with self._opening:

@@ -1,17 +1,21 @@
 """Embeddings asked of a server: a small one of the test's own, which can misbehave."""
 
+import asyncio
 import base64
 import json
 import pickle
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
+from pydantic import SecretStr, ValidationError
 
 from embedder.langchain_remote import KaLMRemoteEmbeddings, RemoteRefused
+from embedder.protocol import InvalidInput
 
 DIM = 8
 
@@ -149,3 +153,48 @@ def test_the_key_is_sent_and_shown_nowhere(remote):
     again = pickle.loads(pickle.dumps(embeddings))
     assert np.allclose(again.embed_query("a"), vector("a"))
     assert remote.keys[-1] == "Bearer kalm_s3cret"
+
+
+def test_a_key_as_a_file_or_a_shell_hands_it_over_is_taken(remote, monkeypatch):
+    KaLMRemoteEmbeddings(url=remote.url, api_key="kalm_s3cret\n").embed_query("a")
+    monkeypatch.setenv("KALM_API_KEY", " kalm_fr0m_outside\r\n")
+    KaLMRemoteEmbeddings(url=remote.url).embed_query("a")
+    monkeypatch.setenv("KALM_API_KEY", "\n")
+    KaLMRemoteEmbeddings(url=remote.url).embed_query("a")
+    assert remote.keys == ["Bearer kalm_s3cret", "Bearer kalm_fr0m_outside", None]
+
+
+@pytest.mark.parametrize("key", ["kalm_s3c\nret", "kalm_s3c ret", "kalm_s3c\x00ret", "kalm_s3cr\xe9t", "kalm_s3c蜜"])
+def test_what_cannot_be_a_key_is_refused_at_once_and_shown_nowhere(refused, key):
+    with refused(InvalidInput, "pass it as kalm key add has shown it") as caught:
+        KaLMRemoteEmbeddings(api_key=key)
+    assert "s3c" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_key_of_a_wrong_kind_is_not_shown_either():
+    with pytest.raises(ValidationError) as caught:
+        KaLMRemoteEmbeddings(api_key=["kalm_s3cret"])
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_request_that_cannot_be_sent_is_not_tried_again_and_keeps_its_key(remote):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url).model_copy(update={"api_key": SecretStr("kalm_s3cret\n")})
+    for ask in (embeddings.embed_query, lambda text: asyncio.run(embeddings.aembed_query(text))):
+        with pytest.raises(RemoteRefused, match="cannot be asked like this; check url and api_key") as caught:
+            await asyncio.to_thread(ask, "a")
+        assert not caught.value.is_temporary
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("url", ["http://joe:pass@localhost:8501", "https://joe@localhost", "http://:pass@[::1]:8501"])
+def test_a_url_with_a_password_is_refused_without_it(refused, url):
+    with refused(InvalidInput, "leave it out and pass a key as api_key") as caught:
+        KaLMRemoteEmbeddings(url=url)
+    assert "joe" not in str(caught.value)
+    assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8501", "ftp://localhost", "http://", "http://[::1", "", "http://a:b"])
+def test_what_is_no_url_is_refused(refused, url):
+    with refused(InvalidInput, "http://localhost:8501"):
+        KaLMRemoteEmbeddings(url=url)
