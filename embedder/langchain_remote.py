@@ -3,9 +3,13 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import weakref
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
 
 import httpx
 import numpy as np
@@ -28,6 +32,9 @@ _TEMPORARY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 30.0
 _growing = wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_SECONDS)
 
+_trusted = cache(httpx.create_ssl_context)
+"""Certificates, read once: that takes long enough to be felt on an event loop."""
+
 
 class RemoteRefused(AppError):
     """The server cannot be reached, or says no; its own sentence is passed on.
@@ -41,6 +48,15 @@ class RemoteRefused(AppError):
         super().__init__(message)
         self.is_temporary = is_temporary
         self.retry_seconds = retry_seconds
+
+
+@dataclass(slots=True)
+class _Line:
+    """What calls of one event loop share while any of them is under way."""
+
+    client: httpx.AsyncClient
+    gate: asyncio.Semaphore
+    calls: int = 0
 
 
 class KaLMRemoteEmbeddings(BaseModel, Embeddings):
@@ -57,7 +73,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         task: An MTEB task type or task name, which chooses the instructions.
         query_instruction: The caller's own instruction for queries, in place of the task's.
         batch_size: Texts of one request.
-        max_concurrency: Requests under way at once in the asynchronous methods.
+        max_concurrency: Requests under way at once in the asynchronous methods of one event loop; others wait.
         timeout_seconds: How long one request may take.
         max_tries: How often a request is sent before its failure is raised.
 
@@ -86,6 +102,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     _client: httpx.Client | None = PrivateAttr(default=None)
     _opening: Any = PrivateAttr(default_factory=threading.Lock)
+    _lines: dict[asyncio.AbstractEventLoop, _Line] = PrivateAttr(default_factory=dict)
 
     @field_validator("url")
     @classmethod
@@ -126,20 +143,39 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """As ``embed_documents``, several requests at a time."""
-        gate = asyncio.Semaphore(self.max_concurrency)
-        async with self._async_client() as client:
+        batches = self._batches(texts)
+        found: list[list[list[float]]] = [[] for _ in batches]
+        waiting = iter(enumerate(batches))
 
-            async def ask(batch: list[str]) -> list[list[float]]:
-                async with gate:
-                    return await self._ask_async(client, batch, "document")
+        async def work(line: _Line) -> None:
+            for place, batch in waiting:
+                found[place] = await self._ask_async(line, batch, "document")
 
-            found = await asyncio.gather(*map(ask, self._batches(texts)))
+        # No more of them than may ask at once: a query waits behind the batches in hand, not behind the whole list.
+        async with self._line() as line:
+            works = [asyncio.create_task(work(line)) for _ in range(min(self.max_concurrency, len(batches)))]
+            try:
+                await asyncio.gather(*works)
+            finally:
+                for each in works:
+                    each.cancel()
+                await asyncio.gather(*works, return_exceptions=True)
         return [vector for batch in found for vector in batch]
 
     async def aembed_query(self, text: str) -> list[float]:
         """As ``embed_query``."""
-        async with self._async_client() as client:
-            return (await self._ask_async(client, [text], "query"))[0]
+        async with self._line() as line:
+            return (await self._ask_async(line, [text], "query"))[0]
+
+    def __copy__(self) -> Self:
+        """The settings, which may change in the copy: connections stay where they are."""
+        copied = super().__copy__()
+        copied._disconnect()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """As a copy: no setting holds others."""
+        return copy(self)
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: connections stay where they are."""
@@ -147,7 +183,13 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Take over settings; a connection is made when it is needed."""
-        super().__setstate__(state | {"__pydantic_private__": {"_client": None, "_opening": threading.Lock()}})
+        super().__setstate__(state)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Begin without connections; those of whom this is a copy of stay open."""
+        object.__setattr__(self, "__pydantic_private__", None)
+        self.model_post_init(None)
 
     def _batches(self, texts: Sequence[str]) -> list[list[str]]:
         return [list(texts[start : start + self.batch_size]) for start in range(0, len(texts), self.batch_size)]
@@ -162,13 +204,14 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
         return Retrying(**self._policy())(post)
 
-    async def _ask_async(self, client: httpx.AsyncClient, texts: list[str], side: Side) -> list[list[float]]:
+    async def _ask_async(self, line: _Line, texts: list[str], side: Side) -> list[list[float]]:
         async def post() -> list[list[float]]:
             with self._reaching():
-                answer = await client.post("/v1/embeddings", json=self._body(texts, side))
+                answer = await line.client.post("/v1/embeddings", json=self._body(texts, side))
             return self._vectors(answer, texts)
 
-        return await AsyncRetrying(**self._policy())(post)
+        async with line.gate:
+            return await AsyncRetrying(**self._policy())(post)
 
     def _body(self, texts: list[str], side: Side) -> dict[str, Any]:
         optional = {"dimensions": self.dim, "instruction": self.query_instruction if side == "query" else None}
@@ -225,15 +268,28 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         with self._opening:
             if self._client is None:
                 self._client = httpx.Client(**self._connection())
+                weakref.finalize(self, self._client.close)
             return self._client
 
-    def _async_client(self) -> httpx.AsyncClient:
-        """One for each call: it belongs to the event loop that made it, and there may be several."""
-        return httpx.AsyncClient(**self._connection())
+    @asynccontextmanager
+    async def _line(self) -> AsyncGenerator[_Line]:
+        """That of the running loop, for one call; the last one closes it, for nobody else is sure to."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines[loop] = _Line(httpx.AsyncClient(**self._connection()), asyncio.Semaphore(self.max_concurrency))
+        line = self._lines[loop]
+        line.calls += 1
+        try:
+            yield line
+        finally:
+            line.calls -= 1
+            if not line.calls:
+                del self._lines[loop]
+                await line.client.aclose()
 
     def _connection(self) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {self.api_key.get_secret_value()}"} if self.api_key else {}
-        return {"base_url": self.url, "headers": headers, "timeout": self.timeout_seconds}
+        return {"base_url": self.url, "headers": headers, "timeout": self.timeout_seconds, "verify": _trusted()}
 
 
 def _pause(state: RetryCallState) -> float:

@@ -2,9 +2,12 @@
 
 import asyncio
 import base64
+import copy
+import gc
 import json
 import pickle
 import threading
+import time
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -34,10 +37,36 @@ class Remote(ThreadingHTTPServer):
         self.failures: list[tuple[int, dict[str, str]]] = []
         self.bodies: list[dict] = []
         self.keys: list[str | None] = []
+        self.pause = 0.0
+        self.counting = threading.Lock()
+        self.asking = self.most = 0
+        self.connections = self.open = 0
+
+    def count(self, **changes):
+        with self.counting:
+            for name, change in changes.items():
+                setattr(self, name, getattr(self, name) + change)
+            self.most = max(self.most, self.asking)
 
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open until the client closes them
+    disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.server.count(connections=1, open=1)
+
+    def finish(self):
+        self.server.count(open=-1)
+        super().finish()
+
     def do_POST(self):
+        self.server.count(asking=1)
+        time.sleep(self.server.pause)
+        self._post()
+
+    def _post(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.bodies.append(body)
         self.server.keys.append(self.headers["authorization"])
@@ -57,10 +86,19 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in (headers | {"content-length": str(len(content))}).items():
             self.send_header(name, value)
         self.end_headers()
+        self.server.count(asking=-1)
         self.wfile.write(content)
 
     def log_message(self, *_):
         """Say nothing."""
+
+
+def until(condition):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -111,6 +149,68 @@ async def test_the_asynchronous_way_gives_the_same(remote):
     embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=4)
     assert np.allclose(await embeddings.aembed_documents(texts), [vector(text) for text in texts])
     assert np.allclose(await embeddings.aembed_query("a"), vector("a"))
+
+
+async def test_all_calls_of_a_loop_are_bounded_together(remote):
+    remote.pause = 0.02
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=1, max_concurrency=2)
+    lists = (embeddings.aembed_documents([f"text {number}" for number in range(8)]) for _ in range(2))
+    await asyncio.gather(*lists, *(embeddings.aembed_query(f"query {number}") for number in range(8)))
+    assert (remote.most, len(remote.bodies)) == (2, 24)
+
+
+async def test_a_query_does_not_wait_for_a_whole_list(remote):
+    remote.pause = 0.02
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=1, max_concurrency=2)
+    reading = asyncio.create_task(embeddings.aembed_documents([f"text {number}" for number in range(20)]))
+    await asyncio.sleep(0)
+    await embeddings.aembed_query("query")
+    assert not reading.done()
+    await reading
+    assert [body["side"] for body in remote.bodies].index("query") < 6
+
+
+async def test_once_a_list_has_failed_nothing_of_it_is_asked(remote):
+    remote.failures = [(400, {})]
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=1, max_concurrency=2)
+    with pytest.raises(RemoteRefused):
+        await embeddings.aembed_documents([f"text {number}" for number in range(20)])
+    await embeddings.aembed_query("query")
+    assert len(remote.bodies) < 8
+
+
+def test_connections_are_shared_by_calls_at_once_and_closed_after_the_last(remote):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, max_concurrency=2, batch_size=1)
+
+    async def ask():
+        alone = [embeddings.aembed_query(text) for text in "abcd"]
+        await asyncio.gather(*alone, embeddings.aembed_documents(list("abcd")))
+
+    for loops in (1, 2):
+        asyncio.run(ask())
+        assert remote.connections <= 2 * loops
+        until(lambda: remote.open == 0)
+
+
+def test_connections_end_with_what_they_belong_to(remote):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url)
+    embeddings.embed_query("a")
+    assert remote.open == 1
+    del embeddings
+    gc.collect()
+    until(lambda: remote.open == 0)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+async def test_a_copy_has_connections_of_its_own(remote, duplicate):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, api_key="kalm_one")
+    await asyncio.to_thread(embeddings.embed_query, "a")
+    await embeddings.aembed_query("a")
+    other = duplicate(embeddings).model_copy(update={"api_key": SecretStr("kalm_other")})
+    assert np.allclose(await other.aembed_query("b"), vector("b"))
+    assert np.allclose(other.embed_query("b"), vector("b"))
+    assert await embeddings.aembed_query("a") == embeddings.embed_query("a")
+    assert remote.keys == [f"Bearer kalm_{name}" for name in ("one", "one", "other", "other", "one", "one")]
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
