@@ -3,14 +3,19 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Sequence
-from typing import Any, Literal
+import weakref
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
 
 import httpx
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import from_env, secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -21,12 +26,14 @@ from tenacity import (
 )
 
 from embedder.errors import AppError
-
-Side = Literal["query", "document"]
+from embedder.protocol import InvalidInput, Side
 
 _TEMPORARY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 30.0
 _growing = wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_SECONDS)
+
+_trusted = cache(httpx.create_ssl_context)
+"""Certificates, read once: that takes long enough to be felt on an event loop."""
 
 
 class RemoteRefused(AppError):
@@ -43,6 +50,15 @@ class RemoteRefused(AppError):
         self.retry_seconds = retry_seconds
 
 
+@dataclass(slots=True)
+class _Line:
+    """What calls of one event loop share while any of them is under way."""
+
+    client: httpx.AsyncClient
+    gate: asyncio.Semaphore
+    calls: int = 0
+
+
 class KaLMRemoteEmbeddings(BaseModel, Embeddings):
     """Text embeddings of the model that a ``kalm serve`` has loaded. Safe between threads, and picklable.
 
@@ -57,12 +73,21 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         task: An MTEB task type or task name, which chooses the instructions.
         query_instruction: The caller's own instruction for queries, in place of the task's.
         batch_size: Texts of one request.
-        max_concurrency: Requests under way at once in the asynchronous methods.
+        max_concurrency: Requests under way at once in the asynchronous methods of one event loop; others wait.
         timeout_seconds: How long one request may take.
         max_tries: How often a request is sent before its failure is raised.
+
+    Raises:
+        InvalidInput: If ``url`` is none, or holds a password, or ``api_key`` cannot be a key.
     """
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        populate_by_name=True,
+        validate_default=True,  # what comes from the environment is checked too
+        hide_input_in_errors=True,  # which may be a key
+    )
 
     url: str = Field(default_factory=from_env("KALM_URL", default="http://localhost:8501"))
     api_key: SecretStr | None = Field(default_factory=secret_from_env("KALM_API_KEY", default=None))
@@ -77,6 +102,32 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     _client: httpx.Client | None = PrivateAttr(default=None)
     _opening: Any = PrivateAttr(default_factory=threading.Lock)
+    _lines: dict[asyncio.AbstractEventLoop, _Line] = PrivateAttr(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        try:
+            parts = httpx.URL(url.strip())
+        except httpx.InvalidURL:
+            parts = httpx.URL()
+        if parts.userinfo:
+            raise InvalidInput(
+                "The url holds a name or a password, which would be shown; leave it out and pass a key as api_key."
+            )
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise InvalidInput("The url is not that of a server; write it as http://localhost:8501.")
+        return url.strip()
+
+    @field_validator("api_key")
+    @classmethod
+    def _key(cls, api_key: SecretStr | None) -> SecretStr | None:
+        key = api_key.get_secret_value().strip() if api_key else ""
+        if not all("!" <= character <= "~" for character in key):
+            raise InvalidInput(
+                "The api_key has spaces or characters that no key has; pass it as kalm key add has shown it."
+            )
+        return SecretStr(key) if key else None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order.
@@ -92,20 +143,39 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """As ``embed_documents``, several requests at a time."""
-        gate = asyncio.Semaphore(self.max_concurrency)
-        async with self._async_client() as client:
+        batches = self._batches(texts)
+        found: list[list[list[float]]] = [[] for _ in batches]
+        waiting = iter(enumerate(batches))
 
-            async def ask(batch: list[str]) -> list[list[float]]:
-                async with gate:
-                    return await self._ask_async(client, batch, "document")
+        async def work(line: _Line) -> None:
+            for place, batch in waiting:
+                found[place] = await self._ask_async(line, batch, "document")
 
-            found = await asyncio.gather(*map(ask, self._batches(texts)))
+        # No more of them than may ask at once: a query waits behind the batches in hand, not behind the whole list.
+        async with self._line() as line:
+            works = [asyncio.create_task(work(line)) for _ in range(min(self.max_concurrency, len(batches)))]
+            try:
+                await asyncio.gather(*works)
+            finally:
+                for each in works:
+                    each.cancel()
+                await asyncio.gather(*works, return_exceptions=True)
         return [vector for batch in found for vector in batch]
 
     async def aembed_query(self, text: str) -> list[float]:
         """As ``embed_query``."""
-        async with self._async_client() as client:
-            return (await self._ask_async(client, [text], "query"))[0]
+        async with self._line() as line:
+            return (await self._ask_async(line, [text], "query"))[0]
+
+    def __copy__(self) -> Self:
+        """The settings, which may change in the copy: connections stay where they are."""
+        copied = super().__copy__()
+        copied._disconnect()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """As a copy: no setting holds others."""
+        return copy(self)
 
     def __getstate__(self) -> dict[Any, Any]:
         """The settings: connections stay where they are."""
@@ -113,7 +183,13 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Take over settings; a connection is made when it is needed."""
-        super().__setstate__(state | {"__pydantic_private__": {"_client": None, "_opening": threading.Lock()}})
+        super().__setstate__(state)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Begin without connections; those of whom this is a copy of stay open."""
+        object.__setattr__(self, "__pydantic_private__", None)
+        self.model_post_init(None)
 
     def _batches(self, texts: Sequence[str]) -> list[list[str]]:
         return [list(texts[start : start + self.batch_size]) for start in range(0, len(texts), self.batch_size)]
@@ -122,23 +198,20 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         client = self._sync_client()
 
         def post() -> list[list[float]]:
-            try:
+            with self._reaching():
                 answer = client.post("/v1/embeddings", json=self._body(texts, side))
-            except httpx.HTTPError as error:
-                raise self._unreachable(error) from error
             return self._vectors(answer, texts)
 
         return Retrying(**self._policy())(post)
 
-    async def _ask_async(self, client: httpx.AsyncClient, texts: list[str], side: Side) -> list[list[float]]:
+    async def _ask_async(self, line: _Line, texts: list[str], side: Side) -> list[list[float]]:
         async def post() -> list[list[float]]:
-            try:
-                answer = await client.post("/v1/embeddings", json=self._body(texts, side))
-            except httpx.HTTPError as error:
-                raise self._unreachable(error) from error
+            with self._reaching():
+                answer = await line.client.post("/v1/embeddings", json=self._body(texts, side))
             return self._vectors(answer, texts)
 
-        return await AsyncRetrying(**self._policy())(post)
+        async with line.gate:
+            return await AsyncRetrying(**self._policy())(post)
 
     def _body(self, texts: list[str], side: Side) -> dict[str, Any]:
         optional = {"dimensions": self.dim, "instruction": self.query_instruction if side == "query" else None}
@@ -177,25 +250,46 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
             retry_seconds=float(pause) if pause.isdecimal() else None,
         )
 
-    def _unreachable(self, error: httpx.HTTPError) -> RemoteRefused:
-        reason = str(error) or type(error).__name__
-        return RemoteRefused(
-            f"{self.url} cannot be reached ({reason}); check the url, or start it with kalm serve.", is_temporary=True
-        )
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Raise RemoteRefused where the server cannot be reached."""
+        try:
+            yield
+        except (httpx.LocalProtocolError, httpx.UnsupportedProtocol):  # their text may be a header's, which is the key
+            raise RemoteRefused(f"{self.url} cannot be asked like this; check url and api_key.") from None
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise RemoteRefused(
+                f"{self.url} cannot be reached ({reason}); check the url, or start it with kalm serve.",
+                is_temporary=True,
+            ) from error
 
     def _sync_client(self) -> httpx.Client:
         with self._opening:
             if self._client is None:
                 self._client = httpx.Client(**self._connection())
+                weakref.finalize(self, self._client.close)
             return self._client
 
-    def _async_client(self) -> httpx.AsyncClient:
-        """One for each call: it belongs to the event loop that made it, and there may be several."""
-        return httpx.AsyncClient(**self._connection())
+    @asynccontextmanager
+    async def _line(self) -> AsyncGenerator[_Line]:
+        """That of the running loop, for one call; the last one closes it, for nobody else is sure to."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines[loop] = _Line(httpx.AsyncClient(**self._connection()), asyncio.Semaphore(self.max_concurrency))
+        line = self._lines[loop]
+        line.calls += 1
+        try:
+            yield line
+        finally:
+            line.calls -= 1
+            if not line.calls:
+                del self._lines[loop]
+                await line.client.aclose()
 
     def _connection(self) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {self.api_key.get_secret_value()}"} if self.api_key else {}
-        return {"base_url": self.url, "headers": headers, "timeout": self.timeout_seconds}
+        return {"base_url": self.url, "headers": headers, "timeout": self.timeout_seconds, "verify": _trusted()}
 
 
 def _pause(state: RetryCallState) -> float:

@@ -51,7 +51,7 @@ def create_application(backend: MakeBackend, limits: Limits) -> FastAPI:
     application.include_router(Api(backend, limits, metrics).router())
     # The last added is the outermost.
     application.add_middleware(WholeBody, max_bytes=limits.body_bytes, timeout_seconds=limits.timeout_seconds)
-    application.add_middleware(Guard, backend=backend)
+    application.add_middleware(Guard, backend=backend, timeout_seconds=limits.timeout_seconds)
     application.add_middleware(Observed, metrics=metrics)
     application.add_exception_handler(AppError, refused)
     application.add_exception_handler(RequestValidationError, invalid)

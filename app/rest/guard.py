@@ -22,7 +22,7 @@ _NEEDED: Mapping[str, Role] = {"/metrics": Role.ADMIN}
 """What more than looking takes; the rest is for every role."""
 
 _KNOWN_SECONDS = 1.0
-"""How long a revoked key may still work."""
+"""How long a revoked key may still work, and how long nobody asks again once keys could not be read."""
 
 _USE_SECONDS = 60.0
 """A key's time of use is written again only after this long: asking should not cost a write."""
@@ -35,12 +35,13 @@ log = logging.getLogger(__name__)
 class Guard:
     """Lets requests through or answers them with 401 or 403. Keys are looked at here and go no further."""
 
-    def __init__(self, app: ASGIApp, backend: MakeBackend) -> None:
+    def __init__(self, app: ASGIApp, backend: MakeBackend, timeout_seconds: float) -> None:
         self._app = app
         self._backend = backend
+        self._timeout_seconds = timeout_seconds
         self._ring: KeyRing | None = None
         self._due = 0.0
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._noted: dict[int, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -50,10 +51,8 @@ class Guard:
         await (refusal or self._app)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Response | None:
-        try:
-            ring = await self._current()
-        except Exception:
-            log.exception("Keys cannot be read")
+        ring = await self._current()
+        if ring is None:
             return failure(503, "Keys cannot be checked now; the server's log says why.", code="unavailable")
         if not ring.is_needed:
             client = scope["client"][0] if scope.get("client") else None
@@ -69,12 +68,24 @@ class Guard:
         self._note(key)
         return None
 
-    async def _current(self) -> KeyRing:
-        async with self._reading:
-            if self._ring is None or time.monotonic() >= self._due:
-                self._ring = await asyncio.to_thread(lambda: self._backend().keys.ring())
-                self._due = time.monotonic() + _KNOWN_SECONDS
+    async def _current(self) -> KeyRing | None:
+        """The keys as they were a moment ago, read once for all who wait; None where they cannot be had in time."""
+        if time.monotonic() < self._due:
             return self._ring
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        done, _ = await asyncio.wait({self._reading}, timeout=self._timeout_seconds)
+        if not done:
+            log.error("Keys were not read within %g s", self._timeout_seconds)
+        return self._ring if done else None
+
+    async def _read(self) -> None:
+        try:
+            self._ring = await asyncio.to_thread(lambda: self._backend().keys.ring())
+        except Exception:
+            log.exception("Keys cannot be read")
+            self._ring = None
+        self._due = time.monotonic() + _KNOWN_SECONDS
 
     def _note(self, key: ApiKey) -> None:
         """Have the time of use written, which nobody waits for."""

@@ -73,7 +73,7 @@ def refused():
     def check(kind: type[AppError], *words: str):
         assert issubclass(kind, AppError)
         with pytest.raises(kind) as caught:
-            yield
+            yield caught
         message = str(caught.value)
         assert "\n" not in message
         assert ". " not in message

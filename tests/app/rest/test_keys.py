@@ -1,9 +1,13 @@
+import asyncio
 import hashlib
 import logging
 import re
+import threading
+import time
+from dataclasses import replace
 
 import pytest
-from rest_cases import LIMITS, connect, eventually, refusal
+from rest_cases import LIMITS, connect, eventually, refusal, stand_in
 from sqlalchemy import create_engine, text
 
 from app.rest import guard
@@ -222,6 +226,53 @@ async def test_keys_that_cannot_be_read_let_nobody_in(caplog):
         assert (await client.get("/healthz")).status_code == 200
     assert "secret-place" in caplog.text
     assert caplog.records[0].levelno == logging.ERROR
+
+
+async def test_requests_share_one_look_at_the_keys_and_its_failure(caplog):
+    looks = []
+
+    def broken():
+        looks.append(1)
+        time.sleep(0.2)
+        raise RuntimeError("no database")
+
+    async with connect(create_application(broken, LIMITS)) as client:
+        for answer in await asyncio.gather(*(client.get("/v1/corpora") for _ in range(8))):
+            refusal(answer, 503, "unavailable")
+        refusal(await client.get("/v1/corpora"), 503, "unavailable")
+    assert len(looks) == 1
+    assert [record.message for record in caplog.records if record.name == guard.__name__] == ["Keys cannot be read"]
+
+
+async def test_keys_that_were_away_are_read_again(monkeypatch):
+    monkeypatch.setattr(guard, "_KNOWN_SECONDS", 0.0)
+    rings = iter([RuntimeError("no database"), KeyRing([])])
+    backend = stand_in()
+
+    def ring():
+        if isinstance(found := next(rings), Exception):
+            raise found
+        return found
+
+    backend.keys.ring = ring
+    async with connect(create_application(lambda: backend, LIMITS)) as client:
+        statuses = [(await client.get("/v1/corpora")).status_code for _ in range(2)]
+    assert statuses == [503, 200]
+
+
+async def test_who_waits_for_keys_is_answered_within_the_time_of_a_request():
+    is_back = threading.Event()
+    backend = stand_in()
+    backend.keys.ring = lambda: is_back.wait(3) and KeyRing([])
+    async with connect(create_application(lambda: backend, replace(LIMITS, timeout_seconds=0.2))) as client:
+        for answer in await asyncio.gather(*(client.get("/v1/corpora") for _ in range(4))):
+            refusal(answer, 503, "unavailable")
+        is_back.set()
+
+        async def is_answered():
+            return (await client.get("/v1/corpora")).status_code == 200
+
+        await eventually(is_answered)
 
 
 def test_no_entry_means_no_key_is_needed():
