@@ -156,7 +156,7 @@ class Services:
         return Health(self.catalog, self.doctor, self.storage, ask_server)
 
     def backup(self, target: Path) -> BackupReport:
-        """Write an archive of the catalog and all indexes; raises BackupRefused."""
+        """Write an archive of all that could not be made again; raises BackupRefused."""
         return make_backup(self.catalog, self.settings.data_dir, self._lock_folder, target)
 
     @cached_property

@@ -1,8 +1,10 @@
-"""Backup and restore: the catalog and the finished generations of all corpora as one archive, verified both ways.
+"""Backup and restore: all of a data folder that nobody could make again as one archive, verified both ways.
 
-The archive holds a list of its files with their digests. It counts only once all of them have been read back from it;
-what is restored is compared with the list before it takes the place of anything. The vector cache stays out: an index
-holds its vectors, and what was never indexed can be embedded again.
+That is the catalog, the finished generations of all corpora, and what the application keeps in files: accounts,
+uploads, classifiers, examples that people labelled, maps. The archive holds a list of its files with their digests. It
+counts only once all of them have been read back from it; what is restored is compared with the list before it takes the
+place of anything. The vector cache stays out: an index holds its vectors, and what was never indexed can be embedded
+again. So do locks, logs, downloads, and whatever has a hidden name: that is a lock, or not whole yet.
 """
 
 import gzip
@@ -14,30 +16,46 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from sqlalchemy import literal, update
+
 from embedder.errors import AppError
 from indexer.catalog import Catalog
-from indexer.locks import AlreadyLocked, locked
+from indexer.locks import FOLDER_LOCK, AlreadyLocked, locked
 from indexer.store import EMBEDDED
+from indexer.tables import CorpusRow
+from indexer.task_tables import TaskTable
 
 LIST = "backup.json"
 CATALOG = "catalog.sqlite"
 INDEXES = "indexes"
-_FORMAT = 1
+UPLOADS = "uploads"
+KEPT = ("accounts.json", UPLOADS, "classifiers", "classifying", "maps")
+"""Files and folders that are packed beside catalog and indexes."""
+
+_TAKEN = (CATALOG, *(f"{CATALOG}-{end}" for end in ("wal", "shm", "journal")), INDEXES, *KEPT)
+"""What a restored installation must not meet. SQLite would replay a log left by a crash over the restored catalog."""
+
+_FORMAT = 2
+_OLDEST_FORMAT = 1
+"""Without what is kept beside catalog and indexes."""
+
 _LEVEL = 1
 """Of compression: most of what it saves are the engine's preallocated holes."""
 
 _BLOCK = 2**20
 _RESTORING = ".restored"
+_PACKING = ".packed"
 _MOVING = "moving"
 """A file that says that what was unpacked is whole and on its way to its place."""
 
 _LOCK = "lock"
+_TRIES = 5
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error)
 """What a disk and a damaged archive raise."""
 
@@ -58,7 +76,8 @@ class BackupReport:
 def make_backup(catalog: Catalog, data_folder: Path, lock_folder: Path, target: Path) -> BackupReport:
     """Write an archive and read it back.
 
-    Builds of the corpora wait until the files are read; searches do not notice.
+    Builds of the corpora wait until the files are read; searches do not notice. Nobody but the owner may read it: it
+    holds what passwords hash to.
 
     Args:
         catalog: The one of the installation.
@@ -73,16 +92,21 @@ def make_backup(catalog: Catalog, data_folder: Path, lock_folder: Path, target: 
     if target.exists():
         raise BackupRefused(f"{target} is there already; choose another name.")
     if not catalog.database.is_file:
-        raise BackupRefused("The catalog is on a database server; back it up with pg_dump and the indexes with it.")
+        raise BackupRefused(
+            "The catalog is on a database server, so nothing was packed; back it up with pg_dump, then the indexes and "
+            "the data folder, as docs/deploy.md says."
+        )
     corpora = [corpus.name for corpus in catalog.corpora()]
     _check_engines(catalog, corpora)
     try:
-        with _workplace(target.with_name(target.name + ".partial")) as place:
+        partials = target.with_name(target.name + ".partial")
+        with _workplace(partials) as place, _workplace(data_folder / _PACKING) as held:
             partial = place / "archive"
             with _nobody_finishes_a_build(lock_folder, corpora):
                 catalog.database.copy_to(place / CATALOG)
                 files = {CATALOG: place / CATALOG} | dict(_generation_files(catalog, data_folder, corpora))
-                listed = _write(partial, files, corpora)
+                files |= _held_still(data_folder, held)  # after the catalog: an upload enters its corpus last
+                listed = _write(partial, files, corpora, data_folder)
             _verify(partial)
             partial.rename(target)
         _sync(target.parent)
@@ -100,29 +124,31 @@ def restore_backup(source: Path, data_folder: Path) -> BackupReport:
 
     Raises:
         BackupRefused: If it is no archive of ours, is damaged, or the folder is in use. Nothing has changed then.
+        CatalogAway: If its catalog is of a later version of this application. Likewise.
     """
     data_folder.mkdir(parents=True, exist_ok=True)
     work = data_folder / _RESTORING
     _undo_half_a_restore(data_folder, work)
-    taken = [name for name in (CATALOG, INDEXES) if (data_folder / name).exists()]
+    taken = [name for name in _TAKEN if os.path.lexists(data_folder / name)]
     if taken:
         raise BackupRefused(
-            f"{data_folder} holds an installation ({', '.join(taken)}); restore into an empty folder by KALM_DATA_DIR, "
-            "or move those away."
+            f"{data_folder} holds an installation, or what was left of one ({', '.join(taken)}); restore into an empty "
+            "folder by KALM_DATA_DIR, or move those away."
         )
     with _workplace(work) as place:
         content = place / "content"
         try:
             with tarfile.open(source, "r:gz") as archive:
                 archive.extractall(content, filter="data")
-            report = _compared(content)
+            report, uploads = _compared(content)
         except (*_UNREADABLE, ValueError, KeyError, TypeError) as error:
             raise BackupRefused(
                 f"{source} is no backup that can be restored ({error}); nothing was changed."
             ) from error
-        if (content / INDEXES).exists():
-            (place / _MOVING).touch()
-            (content / INDEXES).rename(data_folder / INDEXES)
+        _settle(content / CATALOG, uploads, data_folder)
+        (place / _MOVING).touch()
+        for name in _movable(content):
+            (content / name).rename(data_folder / name)
         (content / CATALOG).rename(data_folder / CATALOG)  # last: without it there is no installation
         _sync(data_folder)
     return report
@@ -135,14 +161,12 @@ def _workplace(folder: Path) -> Iterator[Path]:
     Raises:
         BackupRefused: If another process is at work there.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     try:
         with locked(folder / _LOCK, wait=False):
             for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != _LOCK:
-                    path.unlink()
+                if path.name != _LOCK:
+                    _remove(path)
             try:
                 yield folder
             finally:
@@ -152,15 +176,47 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 
 def _undo_half_a_restore(data_folder: Path, work: Path) -> None:
-    """Take out indexes whose catalog did not follow, since the process that moved them was killed in between."""
+    """Take out what the catalog did not follow, since the process that moved it was killed in between."""
     content = work / "content"
-    if not (work / _MOVING).exists() or (content / INDEXES).exists() or not (content / CATALOG).exists():
+    if not (work / _MOVING).exists():
         return
     try:
         with locked(work / _LOCK, wait=False):
-            shutil.rmtree(data_folder / INDEXES, ignore_errors=True)
-    except AlreadyLocked as error:
+            if (content / CATALOG).exists() and not (data_folder / CATALOG).exists():
+                for name in _movable(content):
+                    if not (content / name).exists():
+                        _remove(data_folder / name)
+            (work / _MOVING).unlink(missing_ok=True)
+    except (AlreadyLocked, FileNotFoundError) as error:
         raise BackupRefused(f"Another process restores into {data_folder}; wait until it is done.") from error
+
+
+def _movable(content: Path) -> list[str]:
+    """What an archive that was unpacked has beside the catalog."""
+    listed = json.loads((content / LIST).read_text(encoding="utf-8"))["files"]
+    there = {name.split("/")[0] for name in listed}
+    return [name for name in (INDEXES, *KEPT) if name in there]
+
+
+def _settle(path: Path, uploads: str, data_folder: Path) -> None:
+    """Make a catalog that was unpacked that of another folder, with none of the processes of its own.
+
+    Args:
+        path: The catalog.
+        uploads: Where the folder of uploads was; empty for an archive without them.
+        data_folder: Where it is going to be.
+    """
+    old, new = (literal(f"{folder}/") + CorpusRow.name for folder in (uploads, (data_folder / UPLOADS).resolve()))
+    catalog = Catalog(f"sqlite:///{path.resolve()}")
+    try:
+        if uploads:
+            with catalog.database.writing() as session:
+                session.execute(update(CorpusRow).where(CorpusRow.root == old).values(root=new))
+        tasks = TaskTable(catalog.database)
+        for task in tasks.active():  # the backup itself is one if a page asked for it
+            tasks.fail(task.id, "It was still under way when the backup was made; start it again.")
+    finally:
+        catalog.close()
 
 
 def _check_engines(catalog: Catalog, corpora: Sequence[str]) -> None:
@@ -168,8 +224,8 @@ def _check_engines(catalog: Catalog, corpora: Sequence[str]) -> None:
         for generation in catalog.generations(corpus):
             if generation.manifest.engine != EMBEDDED:
                 raise BackupRefused(
-                    f"The index of {corpus} is on a server; back it up there by a snapshot, or bring it here first "
-                    f"with kalm index migrate {corpus} --to embedded."
+                    f"The index of {corpus} is on a server, so nothing was packed; bring it here first with kalm index "
+                    f"migrate {corpus} --to embedded, or back up each part by itself, as docs/deploy.md says."
                 )
 
 
@@ -195,11 +251,53 @@ def _generation_files(catalog: Catalog, data_folder: Path, corpora: Sequence[str
                     yield path.relative_to(data_folder).as_posix(), path
 
 
-def _write(target: Path, files: dict[str, Path], corpora: Sequence[str]) -> dict[str, tuple[int, str]]:
+def _held_still(data_folder: Path, place: Path) -> dict[str, Path]:
+    """The files of what is kept as they are at one moment, by links: what is replaced or removed later stays there.
+
+    All of them are written elsewhere and moved to their places, never changed in them.
+    """
+    uploads = data_folder / UPLOADS
+    for links in (place / f"links-{number}" for number in range(_TRIES)):
+        with suppress(FileNotFoundError):  # somebody removed a map, say, which was half linked
+            with locked(uploads / FOLDER_LOCK) if uploads.is_dir() else nullcontext():  # no upload is half there
+                return dict(_linked(data_folder, links))
+    raise BackupRefused(f"Files are being removed from {data_folder}; try again in a moment.")
+
+
+def _linked(data_folder: Path, links: Path) -> Iterator[tuple[str, Path]]:
+    for path in (path for name in KEPT for path in _files(data_folder / name)):
+        link = links / path.relative_to(data_folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(os.path.realpath(path), link)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without links, or another one
+            shutil.copy2(path, link)
+        yield path.relative_to(data_folder).as_posix(), link
+
+
+def _files(top: Path) -> Iterator[Path]:
+    """A file, or the files of a folder; none where there is neither."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    if top.is_file():
+        yield top
+    for folder, folders, names in os.walk(top, onerror=fail) if top.is_dir() else ():
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+
+
+def _write(
+    target: Path, files: dict[str, Path], corpora: Sequence[str], data_folder: Path
+) -> dict[str, tuple[int, str]]:
     """Write the archive, its list last: what is not listed was not finished. Returns size and digest by name."""
     listed: dict[str, tuple[int, str]] = {}
-    with target.open("xb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL) as packed:
-        with tarfile.open(fileobj=packed, mode="w|") as archive:
+    target.touch(mode=0o600, exist_ok=False)
+    with target.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL) as packed:
+        with tarfile.open(fileobj=packed, mode="w|", dereference=True) as archive:  # a link would be packed as such
             for name, path in files.items():
                 listed[name] = (path.stat().st_size, _digest(path))
                 archive.add(path, name, recursive=False)
@@ -207,6 +305,7 @@ def _write(target: Path, files: dict[str, Path], corpora: Sequence[str]) -> dict
                 "format": _FORMAT,
                 "made": datetime.now(UTC).isoformat(timespec="seconds"),
                 "corpora": list(corpora),
+                "uploads": str((data_folder / UPLOADS).resolve()),
                 "files": listed,
             }
             text = json.dumps(entry).encode()
@@ -236,17 +335,24 @@ def _verify(path: Path) -> None:
         raise BackupRefused(f"{path} does not read back as it was written; see whether the disk is sound.")
 
 
-def _compared(place: Path) -> BackupReport:
-    """What was unpacked, if all of it is what the list says."""
+def _compared(place: Path) -> tuple[BackupReport, str]:
+    """What was unpacked, if all of it is what the list says, and where the folder of uploads was."""
     entry = json.loads((place / LIST).read_text(encoding="utf-8"))
-    if entry["format"] != _FORMAT:
-        raise ValueError(f"its format is {entry['format']}, this version reads {_FORMAT}")
+    if not _OLDEST_FORMAT <= entry["format"] <= _FORMAT:
+        raise ValueError(f"its format is {entry['format']}, this version reads up to {_FORMAT}")
     for name, (size, digest) in entry["files"].items():
         path = place / name
         if not path.is_file() or (path.stat().st_size, _digest(path)) != (size, digest):
             raise ValueError(f"{name} is damaged")
     sizes = [size for size, _ in entry["files"].values()]
-    return BackupReport(len(sizes), sum(sizes), tuple(entry["corpora"]))
+    return BackupReport(len(sizes), sum(sizes), tuple(entry["corpora"])), entry.get("uploads", "")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

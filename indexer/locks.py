@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FOLDER_LOCK = ".lock"
+"""File in a folder that is locked while several of its files change together."""
+
 
 class AlreadyLocked(Exception):
     """Somebody else holds it."""

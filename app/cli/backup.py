@@ -1,4 +1,4 @@
-"""``kalm backup`` and ``kalm restore``: everything an installation holds, in one verified file."""
+"""``kalm backup`` and ``kalm restore``: all of a data folder that nobody could make again, in one verified file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,10 @@ from indexer.backup import BackupReport, restore_backup
 
 
 def backup(target: Annotated[Path, typer.Argument(help="The archive to write, as kalm.tar.gz.")]) -> None:
-    """Write the catalog and all indexes to one archive, and read it back. Searches go on meanwhile.
+    """Write catalog, indexes, accounts, uploads, classifiers and maps to one archive, and read it back.
 
-    Documents are not in it, nor is the vector cache.
+    Searches go on meanwhile. Documents in folders of your own are not in it, nor is the vector cache. Where the catalog
+    or an index is on a server, nothing is packed: docs/deploy.md says what to do there.
 
     Example: kalm backup kalm-2026-11-21.tar.gz
     """

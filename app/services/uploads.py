@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from embedder.errors import AppError
-from indexer.locks import AlreadyLocked, acquire, locked
+from indexer.locks import FOLDER_LOCK, AlreadyLocked, acquire, locked
 from indexer.readers import is_readable
 
 _CHUNK_BYTES = 2**20
@@ -27,7 +27,6 @@ _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT
 
 _INCOMING = ".incoming-"
 _REMOVED = ".removed-"
-_LOCK = ".lock"
 
 
 class UploadRefused(AppError):
@@ -110,7 +109,7 @@ class Uploads:
         try:
             with self._stage() as stage:
                 size = self._stream(chosen, stage)
-                with locked(self._folder / _LOCK):
+                with locked(self._folder / FOLDER_LOCK):
                     _install([path for path, _ in chosen], stage, self.folder_of(corpus), replace)
         except OSError as error:
             raise UploadRefused(
@@ -130,7 +129,7 @@ class Uploads:
         """Folders of uploads and removals whose process died before their end."""
         if not self._folder.is_dir():
             return []
-        with locked(self._folder / _LOCK):
+        with locked(self._folder / FOLDER_LOCK):
             return self._abandoned()
 
     def _chosen(self, files: Sequence[IncomingFile]) -> tuple[list[tuple[str, IncomingFile]], tuple[str, ...]]:
@@ -172,11 +171,13 @@ class Uploads:
         """A folder beside those of the corpora for what is not whole yet, gone in the end."""
         self._folder.mkdir(parents=True, exist_ok=True)
         stage = self._folder / f"{_INCOMING}{uuid.uuid4().hex}"
-        with locked(self._folder / _LOCK):  # so that nobody takes one that is just being made for an abandoned one
+        with locked(
+            self._folder / FOLDER_LOCK
+        ):  # so that nobody takes one that is just being made for an abandoned one
             for left in self._abandoned():
                 shutil.rmtree(left, ignore_errors=True)
             stage.mkdir()
-            handle = acquire(stage / _LOCK)
+            handle = acquire(stage / FOLDER_LOCK)
         try:
             yield stage
         finally:
@@ -186,7 +187,7 @@ class Uploads:
     def _abandoned(self) -> list[Path]:
         """Folders of uploads and removals that nobody holds."""
         left = [path for path in self._folder.iterdir() if path.name.startswith((_INCOMING, _REMOVED))]
-        return [path for path in left if _is_free(path / _LOCK)]
+        return [path for path in left if _is_free(path / FOLDER_LOCK)]
 
     def _stream(self, chosen: Sequence[tuple[str, IncomingFile]], stage: Path) -> int:
         """Write files a chunk at a time; returns their size."""

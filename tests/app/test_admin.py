@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap import Services
 from app.services.access import Forbidden, Person, Role
 from app.services.admin import ModelNotHere, NotConfirmed
+from app.services.classify.classifiers import Label
+from app.services.classify.tables import Example
 from app.services.corpora import CorpusRefused
 from app.services.errands import Errand
 from app.services.health import Remedy, remedy_for
 from app.services.indexing import UpToDate
 from app.services.upkeep import NoRemedy
 from app.services.uploads import UploadRefused
+from app.settings import Settings
+from indexer.backup import restore_backup
 from indexer.catalog import CatalogError
 from indexer.doctor import Finding
 from indexer.jobs import JobError
@@ -324,6 +329,23 @@ def test_a_backup_is_written_listed_and_deleted(made, shelf):
     made.upkeep.drop_backup(MEI, backup.path.name)
     assert made.upkeep.backups(MEI) == []
     assert [action for _, action, _ in actions(made)][1:] == ["backup.make", "backup.remove"]
+
+
+def test_accounts_uploads_and_what_was_learnt_come_back_elsewhere(made, tmp_path):
+    made.admin.upload(EDITOR, "notes", files(a__txt="Bees."))
+    made.accounts.add("Mei", Role.ADMIN, "a long password")
+    labels = [Label("animals"), Label("plants")]
+    made.classify.save_described(EDITOR, "kinds", labels, 0.0)
+    work = made.classify.begin(EDITOR, [Example("Bees.", "animals"), Example("Oaks.", "plants")])
+    archive = made.upkeep.carry_out_backup(MEI, {}, lambda *_: None)["path"]
+    restore_backup(Path(archive), tmp_path / "again")
+    again = Services(Settings(data_dir=tmp_path / "again", model=made.settings.model))
+    [seen] = again.admin.corpora(EDITOR)
+    assert (seen.is_uploaded, seen.info.root) == (True, str(tmp_path / "again" / "uploads" / "notes"))
+    assert again.accounts.check("Mei", "a long password") == MEI
+    assert [one.labels for one in again.classify.classifiers()] == [tuple(labels)]
+    assert len(again.classify.work(work).examples) == 2
+    again.close()
 
 
 def test_storage_says_what_takes_room_and_what_nobody_needs(made, shelf, carry_out):

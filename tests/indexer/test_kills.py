@@ -49,6 +49,9 @@ SEEN = {
 }
 """What searches may find meanwhile, and at last what they have to."""
 
+KEPT = ("accounts.json", "uploads/notes/a.txt", "maps/books/1/run.json")
+"""Files beside catalog and indexes that a backup brings back."""
+
 KILLS = int(os.environ.get("KALM_TEST_KILLS", str(len(SEEN))))
 _LONGEST_DELAY = 0.02
 
@@ -71,6 +74,10 @@ def prepare(bench, operation):
         carry_out(bench, "rebuild")
     if operation == "rollback":
         carry_out(bench, "swap")
+    if operation in ("backup", "restore"):
+        for name in KEPT:
+            (bench.data / name).parent.mkdir(parents=True, exist_ok=True)
+            (bench.data / name).write_text(name)
     if operation == "restore":
         carry_out(bench, "backup")
 
@@ -254,5 +261,6 @@ def check_what_was_made(bench, operation, folder):
         bench = replace(bench, catalog=catalog, engine=restored, data=folder / "restored")
         bench.searcher = Searcher(catalog, restored, LexicalEncoder(), lambda manifest: bench.encoder)
         check_whole(bench, OLD)
+        assert [(bench.data / name).read_text() for name in KEPT] == list(KEPT)
         bench.searcher.close()
         catalog.close()

@@ -155,7 +155,10 @@ class ClassifierStore:
         Raises:
             NoClassifier: If there is none of that name.
         """
-        shutil.rmtree(self._existing(name))
+        home = self._existing(name)
+        doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=self._folder))
+        home.rename(doomed / name)  # so that nobody reads half of it
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _names(self) -> list[str]:
         paths = self._folder.iterdir() if self._folder.is_dir() else ()

@@ -259,6 +259,6 @@ class RunFolder:
 
 def _write(path: Path, run: Run) -> None:
     values = asdict(run) | {"created": run.created.isoformat()}
-    beside = path.with_suffix(".new")
+    beside = path.with_name(f".{path.name}.new")  # hidden: a backup passes over what is not whole yet
     beside.write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
     os.replace(beside, path)

@@ -1,6 +1,7 @@
 """Classifiers on disk: whole or not there, and nothing else than what was saved."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,14 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
     vectors = np.eye(4, dtype=np.float32)
     assert (loaded.head.probabilities(vectors) == kept.head.probabilities(vectors)).all()
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+
+
+def test_one_that_is_removed_is_gone_before_its_files_are(tmp_path, monkeypatch):
+    store = ClassifierStore(tmp_path)
+    store.save(classifier())
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    store.remove("topics")
+    assert store.all() == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a b", "\0", "-a", "_a", "a" * 65, "../../x", "a\n"])
