@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -181,21 +181,28 @@ def _files_under(corpus: Corpus) -> dict[str, FoundFile]:
 
     for folder, folders, names in os.walk(corpus.root, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            uri = printable(path.relative_to(corpus.root).as_posix())
-            if not wanted(uri) or name.startswith("."):
-                continue
-            try:
-                status = path.lstat()
-            except FileNotFoundError:  # gone since the folder was listed
-                continue
-            except PermissionError as error:  # a folder that may be listed, and nothing else
-                pass_over(error, Path(folder))
-                folders.clear()
-                break
-            if stat.S_ISREG(status.st_mode):
-                found[uri] = FoundFile(path, status.st_size, status.st_mtime_ns)
+        try:
+            found |= _files_in(Path(folder), names, corpus.root, wanted)
+        except PermissionError as error:  # a folder that may be listed, and nothing else
+            pass_over(error, Path(folder))
+            folders.clear()
+    return found
+
+
+def _files_in(folder: Path, names: Sequence[str], root: Path, wanted: Callable[[str], bool]) -> dict[str, FoundFile]:
+    """Those of these files of a folder that are wanted; raises PermissionError if they may not be looked at."""
+    found: dict[str, FoundFile] = {}
+    for name in names:
+        path = folder / name
+        uri = printable(path.relative_to(root).as_posix())
+        if not wanted(uri) or name.startswith("."):
+            continue
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # gone since the folder was listed
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found[uri] = FoundFile(path, status.st_size, status.st_mtime_ns)
     return found
 
 
