@@ -1,7 +1,6 @@
 """KaLM embeddings for LangChain: the encoder of this product behind ``langchain_core.embeddings.Embeddings``."""
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from tqdm import tqdm
 
 from embedder.encoder import Embedder
-from embedder.protocol import Vectors
+from embedder.protocol import Vectors, namespace_of
 
 _loaded: WeakValueDictionary[tuple[object, ...], Embedder] = WeakValueDictionary()
 """Models in use, so that two adapters of one model share its weights."""
@@ -88,13 +87,8 @@ class KaLMEmbeddings(BaseModel, Embeddings):
         For ``CacheBackedEmbeddings.from_bytes_store(..., namespace=embeddings.namespace)``.
         """
         encoder = self.encoder
-        prompts = (
-            encoder.prompt("query", self.task, self.query_instruction),
-            self._document_prompt(encoder),
-            str(encoder.max_tokens),
-        )
-        digest = hashlib.blake2b("\0".join(prompts).encode(), digest_size=4).hexdigest()
-        return f"kalm-{encoder.fingerprint}-{encoder.dim}-{encoder.dtype}-{digest}"
+        prompts = (encoder.prompt("query", self.task, self.query_instruction), self._document_prompt(encoder))
+        return namespace_of(encoder.fingerprint, encoder.dim, encoder.dtype, encoder.max_tokens, prompts)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order.

@@ -1,5 +1,6 @@
 """What the rest of the product needs of an encoder: nothing here imports torch."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self
 
@@ -90,6 +91,12 @@ class TextEncoder(Tokenizer, Protocol):
     def encode_documents(self, texts: Sequence[str], *, task: str = "Retrieval") -> Vectors:
         """Vectors of documents, shape (N, dim), in the order given."""
         ...
+
+
+def namespace_of(fingerprint: str, dim: int, dtype: str, max_tokens: int, prompts: tuple[str, str]) -> str:
+    """Names vectors: changes with weights, width, arithmetic, longest input and the prompts of both sides."""
+    digest = hashlib.blake2b("\0".join((*prompts, str(max_tokens))).encode(), digest_size=4).hexdigest()
+    return f"kalm-{fingerprint}-{dim}-{dtype}-{digest}"
 
 
 def check_texts(texts: object) -> None:

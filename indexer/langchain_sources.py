@@ -195,5 +195,5 @@ def on_server(
 
 
 def maker_of(embeddings: Embeddings) -> str:
-    """What makes the vectors, where embeddings can say it: ``KaLMEmbeddings`` can."""
+    """What makes the vectors, where embeddings can say it, as those of this product can."""
     return str(getattr(embeddings, "namespace", ""))
