@@ -89,8 +89,8 @@ class KaLMEmbeddings(BaseModel, Embeddings):
         For ``CacheBackedEmbeddings.from_bytes_store(..., namespace=embeddings.namespace)``.
         """
         encoder = self.encoder
-        query_prompt = encoder.prompt("query", self.task, self.query_instruction)
-        return namespace_of(encoder, query_prompt, self._document_prompt(encoder))
+        prompts = (encoder.prompt("query", self.task, self.query_instruction), self._document_prompt(encoder))
+        return namespace_of(encoder.fingerprint, encoder.dim, encoder.dtype, encoder.max_tokens, prompts)
 
     def matching(self, namespace: str) -> Self:
         """These embeddings in the arithmetic of vectors that are there, where ``dtype`` is ``auto``.

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 import numpy as np
@@ -26,7 +26,7 @@ from tenacity import (
 )
 
 from embedder.errors import AppError
-from embedder.protocol import InvalidInput, Side
+from embedder.protocol import InvalidInput, Side, namespace_of
 
 _TEMPORARY = frozenset({408, 429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 30.0
@@ -34,6 +34,11 @@ _growing = wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT_SECONDS)
 
 _trusted = cache(httpx.create_ssl_context)
 """Certificates, read once: that takes long enough to be felt on an event loop."""
+
+
+class _Answer(NamedTuple):
+    vectors: list[list[float]]
+    maker: Any
 
 
 class RemoteRefused(AppError):
@@ -72,6 +77,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
         dim: Width of the vectors; None takes the widest.
         task: An MTEB task type or task name, which chooses the instructions.
         query_instruction: The caller's own instruction for queries, in place of the task's.
+        document_instruction: An instruction for documents too; None leaves them as the task has them.
         batch_size: Texts of one request.
         max_concurrency: Requests under way at once in the asynchronous methods of one event loop; others wait.
         timeout_seconds: How long one request may take.
@@ -95,6 +101,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
     dim: int | None = None
     task: str = "Retrieval"
     query_instruction: str | None = None
+    document_instruction: str | None = None
     batch_size: int = Field(default=128, ge=1)
     max_concurrency: int = Field(default=4, ge=1)
     timeout_seconds: float = Field(default=60.0, gt=0)
@@ -129,17 +136,32 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
             )
         return SecretStr(key) if key else None
 
+    @property
+    def namespace(self) -> str:
+        """That of ``KaLMEmbeddings`` where model, arithmetic and settings are the same; asks the server each time.
+
+        Raises:
+            RemoteRefused: If the server does not tell.
+        """
+        query, document = self._ask([""], "query"), self._ask([""], "document")
+        try:
+            maker, prompts = document.maker, (query.maker["prompt"], document.maker["prompt"])
+            dim = len(document.vectors[0])
+            return namespace_of(maker["fingerprint"], dim, maker["dtype"], maker["max_tokens"], prompts)
+        except (KeyError, TypeError):
+            raise RemoteRefused(f"{self.url} does not say what makes its vectors; update the server.") from None
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order.
 
         Raises:
             RemoteRefused: If the server does not give them.
         """
-        return [vector for batch in self._batches(texts) for vector in self._ask(batch, "document")]
+        return [vector for batch in self._batches(texts) for vector in self._ask(batch, "document").vectors]
 
     def embed_query(self, text: str) -> list[float]:
         """Vector of a query; raises as ``embed_documents``."""
-        return self._ask([text], "query")[0]
+        return self._ask([text], "query").vectors[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """As ``embed_documents``, several requests at a time."""
@@ -149,7 +171,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
 
         async def work(line: _Line) -> None:
             for place, batch in waiting:
-                found[place] = await self._ask_async(line, batch, "document")
+                found[place] = (await self._ask_async(line, batch, "document")).vectors
 
         # No more of them than may ask at once: a query waits behind the batches in hand, not behind the whole list.
         async with self._line() as line:
@@ -165,7 +187,7 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
     async def aembed_query(self, text: str) -> list[float]:
         """As ``embed_query``."""
         async with self._line() as line:
-            return (await self._ask_async(line, [text], "query"))[0]
+            return (await self._ask_async(line, [text], "query")).vectors[0]
 
     def __copy__(self) -> Self:
         """The settings, which may change in the copy: connections stay where they are."""
@@ -194,31 +216,32 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
     def _batches(self, texts: Sequence[str]) -> list[list[str]]:
         return [list(texts[start : start + self.batch_size]) for start in range(0, len(texts), self.batch_size)]
 
-    def _ask(self, texts: list[str], side: Side) -> list[list[float]]:
+    def _ask(self, texts: list[str], side: Side) -> _Answer:
         client = self._sync_client()
 
-        def post() -> list[list[float]]:
+        def post() -> _Answer:
             with self._reaching():
                 answer = client.post("/v1/embeddings", json=self._body(texts, side))
-            return self._vectors(answer, texts)
+            return self._read(answer, texts)
 
         return Retrying(**self._policy())(post)
 
-    async def _ask_async(self, line: _Line, texts: list[str], side: Side) -> list[list[float]]:
-        async def post() -> list[list[float]]:
+    async def _ask_async(self, line: _Line, texts: list[str], side: Side) -> _Answer:
+        async def post() -> _Answer:
             with self._reaching():
                 answer = await line.client.post("/v1/embeddings", json=self._body(texts, side))
-            return self._vectors(answer, texts)
+            return self._read(answer, texts)
 
         async with line.gate:
             return await AsyncRetrying(**self._policy())(post)
 
     def _body(self, texts: list[str], side: Side) -> dict[str, Any]:
-        optional = {"dimensions": self.dim, "instruction": self.query_instruction if side == "query" else None}
+        instruction = self.query_instruction if side == "query" else self.document_instruction
+        optional = {"dimensions": self.dim, "instruction": instruction}
         return {
             "input": texts,
             "model": self.model_name,
-            "side": side,
+            "side": side if instruction is None else "query",  # the side with instructions
             "task": self.task,
             "encoding_format": "base64",
         } | {name: value for name, value in optional.items() if value is not None}
@@ -231,13 +254,14 @@ class KaLMRemoteEmbeddings(BaseModel, Embeddings):
             "reraise": True,
         }
 
-    def _vectors(self, answer: httpx.Response, texts: Sequence[str]) -> list[list[float]]:
+    def _read(self, answer: httpx.Response, texts: Sequence[str]) -> _Answer:
         """The vectors of an answer, in the order of the texts; raises RemoteRefused for any other answer."""
         try:
             body = answer.json()
             if answer.status_code == httpx.codes.OK:
                 rows = {row["index"]: base64.b64decode(row["embedding"]) for row in body["data"]}
-                return [np.frombuffer(rows[index], "<f4").tolist() for index in range(len(texts))]
+                vectors = [np.frombuffer(rows[index], "<f4").tolist() for index in range(len(texts))]
+                return _Answer(vectors, body.get("maker"))
             said = str(body["error"]["message"])
         except (ValueError, KeyError, TypeError, IndexError):
             said = (

@@ -93,11 +93,10 @@ class TextEncoder(Tokenizer, Protocol):
         ...
 
 
-def namespace_of(encoder: TextEncoder, query_prompt: str, document_prompt: str) -> str:
-    """Names the vectors of an encoder: changes with weights, width, arithmetic, prompts and longest input."""
-    said = "\0".join((query_prompt, document_prompt, str(encoder.max_tokens)))
-    digest = hashlib.blake2b(said.encode(), digest_size=4).hexdigest()
-    return f"kalm-{encoder.fingerprint}-{encoder.dim}-{encoder.dtype}-{digest}"
+def namespace_of(fingerprint: str, dim: int, dtype: str, max_tokens: int, prompts: tuple[str, str]) -> str:
+    """Names vectors: changes with weights, width, arithmetic, longest input and the prompts of both sides."""
+    digest = hashlib.blake2b("\0".join((*prompts, str(max_tokens))).encode(), digest_size=4).hexdigest()
+    return f"kalm-{fingerprint}-{dim}-{dtype}-{digest}"
 
 
 def check_texts(texts: object) -> None:

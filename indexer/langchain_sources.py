@@ -140,7 +140,9 @@ class EncoderEmbeddings(Embeddings):
     @property
     def namespace(self) -> str:
         """Names these vectors, as that of ``KaLMEmbeddings`` does."""
-        return namespace_of(self._encoder, self._encoder.prompt("query"), self._encoder.prompt("document"))
+        encoder = self._encoder
+        prompts = (encoder.prompt("query"), encoder.prompt("document"))
+        return namespace_of(encoder.fingerprint, encoder.dim, encoder.dtype, encoder.max_tokens, prompts)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents, in their order."""
@@ -258,7 +260,7 @@ def on_server(
 
 
 def maker_of(embeddings: Embeddings) -> str:
-    """What makes the vectors, where embeddings can say it: ``KaLMEmbeddings`` can."""
+    """What makes the vectors, where embeddings can say it, as those of this product can."""
     return str(getattr(embeddings, "namespace", ""))
 
 

@@ -164,13 +164,27 @@ class Usage(Answer):
     total_tokens: int
 
 
+class Maker(Answer):
+    """What makes vectors what they are: those of one width are the same where this is."""
+
+    fingerprint: str
+    """Changes when weights, tokenizer or prompts do."""
+    dtype: str
+    """Arithmetic of the model."""
+    max_tokens: int
+    """Longest input; the rest is cut off."""
+    prompt: str
+    """What was put before each text."""
+
+
 class EmbeddingsAnswer(Answer):
-    """Vectors in the order of the texts."""
+    """Vectors in the order of the texts: OpenAI's fields, and one of our own."""
 
     object: Literal["list"]
     data: list[Embedding]
     model: str
     usage: Usage
+    maker: Maker
 
 
 class LabelBody(RequestBody):

@@ -159,5 +159,5 @@ def _rendered(answer: VectorAnswer, encoding: Literal["float", "base64"]) -> byt
     rows = vectors if encoding == "float" else [base64.b64encode(row.tobytes()).decode() for row in vectors]
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
     usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
-    whole = {"object": "list", "data": data, "model": answer.model, "usage": usage}
+    whole = {"object": "list", "data": data, "model": answer.model, "usage": usage, "maker": answer.maker}
     return orjson.dumps(whole, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -46,16 +46,35 @@ class VectorRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Maker:
+    """What makes vectors what they are, beside their width.
+
+    Attributes:
+        fingerprint: Changes when weights, tokenizer or prompts do.
+        dtype: Arithmetic of the model.
+        max_tokens: Longest input; the rest is cut off.
+        prompt: What was put before each text.
+    """
+
+    fingerprint: str
+    dtype: str
+    max_tokens: int
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
 class VectorAnswer:
     """What came of it.
 
     Attributes:
         model: Name of the model.
+        maker: What its vectors are known by.
         vectors: ``(N, dim)`` unit rows in the order of the texts.
         tokens: What the model read, prompts and special tokens included, cut texts up to the cut.
     """
 
     model: str
+    maker: Maker
     vectors: Vectors
     tokens: int
 
@@ -100,4 +119,6 @@ class VectorService:
                 parts.append(encoder.encode_queries(texts, task=request.task, instruction=request.instruction))
             else:
                 parts.append(encoder.encode_documents(texts, task=request.task))
-        return VectorAnswer(whole.name, np.concatenate(parts), encoder.usage.tokens)
+        prompt = encoder.prompt(request.side, request.task, request.instruction)
+        maker = Maker(encoder.fingerprint, encoder.dtype, encoder.max_tokens, prompt)
+        return VectorAnswer(whole.name, maker, np.concatenate(parts), encoder.usage.tokens)

@@ -144,6 +144,21 @@ def test_batches_come_back_in_order(remote):
     assert "instruction" not in remote.bodies[0]
 
 
+def test_a_server_that_does_not_tell_what_makes_its_vectors_leaves_them_without_a_name(refused, remote):
+    with refused(RemoteRefused, "does not say what makes its vectors"):
+        _ = KaLMRemoteEmbeddings(url=remote.url).namespace
+
+
+def test_documents_may_have_an_instruction_of_their_own(remote):
+    embeddings = KaLMRemoteEmbeddings(url=remote.url, document_instruction="Keep this")
+    embeddings.embed_documents(["a"])
+    embeddings.embed_query("a")
+    assert [(body["side"], body.get("instruction")) for body in remote.bodies] == [
+        ("query", "Keep this"),
+        ("query", None),
+    ]
+
+
 async def test_the_asynchronous_way_gives_the_same(remote):
     texts = [f"text {number}" for number in range(25)]
     embeddings = KaLMRemoteEmbeddings(url=remote.url, batch_size=4)

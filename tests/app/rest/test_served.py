@@ -12,6 +12,9 @@ import openai
 import pytest
 from conftest import skip_or_fail
 
+from embedder.langchain import KaLMEmbeddings
+from embedder.langchain_remote import KaLMRemoteEmbeddings
+
 CLIENTS = 50
 SECONDS = float(os.environ.get("KALM_TEST_SOAK", "2"))
 LONG_SECONDS = 30
@@ -49,6 +52,24 @@ def test_openais_client_gets_the_vectors_of_the_model(server, installation):
             client.embeddings.create(model="gpt", input="a")
     expected = installation.encoders.default().resized(16).encode_documents(["Bees make honey.", "蜂蜜"])
     np.testing.assert_allclose([item.embedding for item in answer.data], expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dim": 16, "task": "STS"},
+        {"query_instruction": "Find the hive", "document_instruction": "Keep this"},
+    ],
+)
+def test_a_program_that_moves_to_a_server_keeps_its_vectors_and_their_name(server, tiny_model, settings):
+    remote = KaLMRemoteEmbeddings(url=server.url, **settings)
+    there = remote.namespace
+    here = KaLMEmbeddings(model=str(tiny_model), dtype=there.split("-")[-2], **settings)
+    assert there == here.namespace
+    np.testing.assert_allclose(remote.embed_query("蜂蜜"), here.embed_query("蜂蜜"), atol=ROUNDING)
+    texts = ["Bees make honey.", ""]
+    np.testing.assert_allclose(remote.embed_documents(texts), here.embed_documents(texts), atol=ROUNDING)
 
 
 @pytest.fixture(scope="module")
