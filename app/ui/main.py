@@ -70,17 +70,18 @@ def _enter(services: Services, t: Translator) -> bool:
     admit(person, st.logout if uses_oidc else None)
     try:
         visitor()
-    except NotSignedIn as error:
+    except NotSignedIn:
         begin(t("app.title"))
         if uses_oidc:
             oidc.sign_in_button(t)
         else:
-            st.html(notice(t, t("signin.title"), str(error)))
+            st.html(notice(t, t("signin.title"), t("signin.ended")))
             st.html(f'<a href="{SIGN_IN}" target="_self">{plain(t("signin.again"))}</a>')
         return False
-    except Forbidden as error:
+    except Forbidden:
         begin(t("app.title"))
-        st.html(notice(t, t("signin.no_role"), str(error), alert=True))
+        refusal = t("signin.no_role.text", name=oidc.name_of(st.user.to_dict()))
+        st.html(notice(t, t("signin.no_role"), refusal, alert=True))
         st.button(t("signin.other"), key="sign_out", on_click=st.logout)
         return False
     return True

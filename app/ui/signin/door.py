@@ -116,8 +116,10 @@ class Door:
                     sessions.sign_in, fields.get("name", ""), fields.get("password", ""), address
                 )
         except SignInRefused as error:
-            page = sign_in_form(_translator(request.scope), next_path, str(error))
-            waits = {"retry-after": f"{error.wait_seconds:.0f}"} if error.wait_seconds else None
+            t, seconds = _translator(request.scope), f"{error.wait_seconds:.0f}"
+            waits = {"retry-after": seconds} if error.wait_seconds else None
+            refusal = t("signin.wait", n=seconds) if waits else t("signin.wrong")
+            page = sign_in_form(t, next_path, refusal)
             return _never_kept(HTMLResponse(page, 429 if waits else 401, waits))
         answer = RedirectResponse(next_path, 303)
         is_https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))

@@ -44,10 +44,15 @@ def person_by_claims(claims: Mapping[str, Any], settings: Settings) -> Person:
     names = [settings.oidc_roles[value] for value in values if isinstance(value, str) and value in settings.oidc_roles]
     if settings.oidc_default_role:
         names.append(settings.oidc_default_role)
-    name = str(claims.get("email") or claims.get("name") or claims.get("sub") or "?")
+    name = name_of(claims)
     if not names:
         raise Forbidden(f"{name} has no role here; ask an admin for one.")
     return Person(name, max((Role(role) for role in names), key=list(Role).index))
+
+
+def name_of(claims: Mapping[str, Any]) -> str:
+    """What to call somebody, by the provider's word."""
+    return str(claims.get("email") or claims.get("name") or claims.get("sub") or "?")
 
 
 def sign_in_button(t: Translator) -> None:

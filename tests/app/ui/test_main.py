@@ -89,6 +89,9 @@ def test_whom_a_provider_knows_and_nobody_here_can_take_another_account(run_main
     page = run_main(lambda: backend, user=ANN)
     assert any("ann@example.org has no role here" in element.value for element in page.get("html"))
     assert not page.text_input
+    page.query_params["lang"] = "zh"
+    page.run()
+    assert any("ann@example.org 在这里没有任何角色" in element.value for element in page.get("html"))
     page.button(key="sign_out").click().run()
     assert page.user["is_logged_in"] is False
     assert page.button(key="oidc").label

@@ -219,6 +219,9 @@ async def test_the_form_speaks_the_browsers_language(signed):
     async with connect(door(signed), **{"accept-language": "zh-CN,zh;q=0.9"}) as client:
         assert "用户名" in (await client.get("/login")).text
         assert "Password" in (await client.get("/login?lang=en")).text
+        answers = [await sign_in(client, password="wrong wrong") for _ in range(6)]
+        assert "用户名与密码不匹配" in answers[0].text
+        assert "尝试次数过多" in answers[-1].text
 
 
 async def test_the_language_that_was_chosen_stays(signed):
