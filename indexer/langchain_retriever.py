@@ -163,7 +163,12 @@ class KaLMRetriever(BaseRetriever):
         return _passage(result, text[first.start : last.end], start=first.start, end=last.end)
 
 
-def _diverse(store: KaLMVectorStore, query: str, k: int, **asked: object) -> list[tuple[Document, float]]:
+def _diverse(
+    store: KaLMVectorStore,
+    query: str,
+    k: int,
+    **asked: Any,  # noqa: ANN401 - those of the store
+) -> list[tuple[Document, float]]:
     return store.max_marginal_relevance_search_with_score(query, k, _CANDIDATES * k, **asked)
 
 
