@@ -218,7 +218,7 @@ class Jobs:
         query = select(RunRow).where(RunRow.state == RunState.DONE, RunRow.chunks > 0).order_by(RunRow.id.desc())
         with self._database.reading() as session:
             rows = [row for row in session.scalars(query.limit(_LOOKED_AT)) if row.manifest["model"] == model]
-            used = [row for row in rows if row.encoded >= _MOSTLY_ENCODED * row.chunks and row.seconds > 0]
+            used = [row for row in rows if row.encoded >= _MOSTLY_ENCODED * row.chunks and row.seconds * row.bytes > 0]
             measured = next((row for row in used if row.base is None), used[0] if used else None)
             if measured is None:
                 return None

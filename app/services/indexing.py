@@ -337,8 +337,8 @@ class IndexService:
         if run.held != held:
             kind = "rebuild" if run.held else "build"
             raise BuildRefused(
-                f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm worker --once, or end "
-                f"it with kalm jobs cancel {run.id}."
+                f"A {kind} of {corpus.name} is {run.state} (run {run.id}); finish it with kalm worker --once, or "
+                f"end it with kalm jobs cancel {run.id}."
             )
         same_model = run.manifest.model == (model or self._encoders.default_source) and dim in (None, run.manifest.dim)
         if run.state is not RunState.CANCELLING and same_model and self._fits(run, corpus, fresh):
