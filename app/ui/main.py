@@ -76,7 +76,7 @@ def _enter(services: Services, t: Translator) -> bool:
             oidc.sign_in_button(t)
         else:
             st.html(notice(t, t("signin.title"), t("signin.ended")))
-            st.html(f'<a href="{SIGN_IN}" target="_self">{plain(t("signin.again"))}</a>')
+            st.html(f'<a href="{SIGN_IN}?lang={t.language}" target="_self">{plain(t("signin.again"))}</a>')
         return False
     except Forbidden:
         begin(t("app.title"))
