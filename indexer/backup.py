@@ -22,13 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import literal, update
-
 from embedder.errors import AppError
 from indexer.catalog import Catalog
 from indexer.locks import FOLDER_LOCK, AlreadyLocked, locked
 from indexer.store import EMBEDDED
-from indexer.tables import CorpusRow
 from indexer.task_tables import TaskTable
 
 LIST = "backup.json"
@@ -206,12 +203,10 @@ def _settle(path: Path, uploads: str, data_folder: Path) -> None:
         uploads: Where the folder of uploads was; empty for an archive without them.
         data_folder: Where it is going to be.
     """
-    old, new = (literal(f"{folder}/") + CorpusRow.name for folder in (uploads, (data_folder / UPLOADS).resolve()))
     catalog = Catalog(f"sqlite:///{path.resolve()}")
     try:
         if uploads:
-            with catalog.database.writing() as session:
-                session.execute(update(CorpusRow).where(CorpusRow.root == old).values(root=new))
+            catalog.move_roots(Path(uploads), (data_folder / UPLOADS).resolve())
         tasks = TaskTable(catalog.database)
         for task in tasks.active():  # the backup itself is one if a page asked for it
             tasks.fail(task.id, "It was still under way when the backup was made; start it again.")

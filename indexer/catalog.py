@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, delete, func, literal, or_, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from indexer import staging
@@ -108,6 +108,12 @@ class Catalog:
             for table in (DocumentRow, FileRow, GenerationRow):
                 session.execute(delete(table).where(table.corpus == name))
             session.execute(delete(CorpusRow).where(CorpusRow.name == name))
+
+    def move_roots(self, old: Path, new: Path) -> None:
+        """Have corpora whose files are in a folder of their name under ``old`` stand for such folders under ``new``."""
+        before, after = (literal(f"{folder}/") + CorpusRow.name for folder in (old, new))
+        with self.database.writing() as session:
+            session.execute(update(CorpusRow).where(CorpusRow.root == before).values(root=after))
 
     def corpora(self) -> list[Corpus]:
         """All corpora by name."""

@@ -64,11 +64,6 @@ class AdminService:
     audit: AuditLog
     roots: tuple[Path, ...] = ()
 
-    @property
-    def kept_versions(self) -> int:
-        """How many versions of an index are kept."""
-        return self.catalog.kept_versions
-
     def corpora(self, person: Person) -> list[CorpusOverview]:
         """Every corpus by name."""
         person.must_be(Role.EDITOR)
@@ -209,6 +204,11 @@ class AdminService:
         """Have the failed files of a build looked at again; raises JobError or BuildRefused."""
         person.must_be(Role.EDITOR)
         return self._noted_run(person, "run.retry", self.indexing.retry(number))
+
+    def kept_versions(self, person: Person) -> int:
+        """How many versions of an index are kept."""
+        person.must_be(Role.ADMIN)
+        return self.catalog.kept_versions
 
     def versions(self, person: Person, name: str) -> list[Version]:
         """The versions of an index that are kept, newest first; raises CatalogError."""

@@ -58,6 +58,7 @@ FOR_ADMINS = {
     "confirm_removal": ("shelf", "shelf"),
     "storage_report": (),
     "proofs": (),
+    "kept_versions": (),
     "versions": ("shelf",),
     "rebuild": ("shelf", None, None),
     "check": ("shelf",),

@@ -28,7 +28,7 @@ def draw(desk: Desk, state: AdminState) -> None:
     found = desk.admin.versions(desk.person, name)
     if found:
         st.html(_table(found, t))
-        st.html(pieces.line(t("admin.versions.kept", n=t.number(desk.admin.kept_versions)), t))
+        st.html(pieces.line(t("admin.versions.kept", n=t.number(desk.admin.kept_versions(desk.person))), t))
     else:
         st.html(notice(t, t("admin.versions.none"), t("admin.versions.none.text")))
     _waiting(desk, name, found, is_busy)
