@@ -8,7 +8,6 @@ keeps the data folder for the next run, ``--only search,map`` takes some.
 
 import argparse
 import itertools
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -50,7 +49,6 @@ class Pages:
     """Where the pictures are taken: addresses by name and language."""
 
     url: str
-    map_run: str
     classifier: str
 
     def address(self, name: str, language: str) -> str:
@@ -60,7 +58,7 @@ class Pages:
             "search": f"/?corpus=samples&q={question}",
             "document": f"/?corpus=samples&q={question}",
             "ask": "/ask?corpus=samples",
-            "map": self.map_run,
+            "map": "/map?corpus=samples",
             "classify": "/classify",
             "check": self.classifier,
         }
@@ -83,7 +81,7 @@ def main() -> None:
             run_kalm(data, "index", "build", "samples")
         (data / "accounts.json").unlink(missing_ok=True)
         with served(data, KALM_CHAT_MODEL="openai:gpt-4.1-mini") as (url, _):
-            pages = Pages(url, *_prepare(browser, url))
+            pages = Pages(url, _prepare(browser, url))
             wanted = names or ["search", "document", "ask", "map", "classify", "check", *SECTIONS]
             for name, language, theme in itertools.product(wanted, LANGUAGES, THEMES):
                 if name != "signin":
@@ -104,18 +102,19 @@ def _chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def _prepare(browser: Browser, url: str) -> tuple[str, str]:
-    """Make a map, a classifier and what the admin's page shows, as a person would; the addresses of the first two."""
+def _prepare(browser: Browser, url: str) -> str:
+    """Make a map, a classifier and what the admin's page shows, as a person would; the address of the second."""
     with browser.new_context(locale="en-US", viewport=DESK) as context:
         page = context.new_page()
         page.set_default_timeout(240_000)
+        page.goto(f"{url}/?corpus=samples&q=tides")  # the first search opens the index
+        page.locator(".kalm-card").first.wait_for()
         page.goto(f"{url}/map?corpus=samples")
-        page.get_by_role("button", name=re.compile("Make the map|Make another")).first.wait_for()
-        if "run=" not in page.url:
-            page.get_by_role("button", name="Make the map").click()
-        page.locator(".js-plotly-plot").first.wait_for()
-        page.wait_for_url(re.compile("run="))
-        map_run = page.url.removeprefix(url)
+        chart, make = page.locator(".js-plotly-plot").first, page.get_by_role("button", name="Make the map")
+        chart.or_(make).first.wait_for()
+        if make.is_visible():
+            make.click()
+        chart.wait_for()
         page.goto(f"{url}/classify")
         page.get_by_role("radio", name="Upload examples").click()
         rows = [f"{text.strip()},{label}" for label, texts in _TOPICS.items() for text in texts.split(",")]
@@ -130,7 +129,7 @@ def _prepare(browser: Browser, url: str) -> tuple[str, str]:
         page.goto(f"{url}/admin?section=health")
         page.get_by_role("button", name="Examine everything").click()
         page.locator(".kalm-table").first.wait_for()
-        return map_run, classifier
+        return classifier
 
 
 def _take(  # noqa: PLR0913 - one picture: where, what, how
