@@ -29,8 +29,9 @@ def maximal_marginal_relevance(
     """
     if not len(scores):
         return []
-    spread = float(np.ptp(scores))
-    relevance = (scores - scores.min()) / spread if spread else np.zeros_like(scores)
+    exact = scores.astype(np.float64)  # scores that differ by less than float32's step of their spread keep their order
+    spread = float(np.ptp(exact))
+    relevance = (exact - exact.min()) / spread if spread else np.zeros_like(exact)
     nearest = np.zeros(len(scores), np.float32)  # cosine with the nearest item chosen so far
     free = np.ones(len(scores), bool)
     order: list[int] = []

@@ -1,7 +1,7 @@
 """Variety among results: pytest tests/indexer/test_diversity.py."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from indexer.diversity import maximal_marginal_relevance
@@ -42,6 +42,7 @@ def test_every_item_comes_once_and_the_most_relevant_first(items):
 
 
 @given(ITEMS)
+@example([(0.0, 0), (5.960464477539063e-08, 0), (-1.0, 0)])
 def test_relevance_alone_keeps_the_order(items):
     scores = np.array([score for score, _ in items], np.float32)
     vectors = unit(*(np.random.default_rng(seed).normal(size=4) for _, seed in items)) if items else np.empty((0, 4))
