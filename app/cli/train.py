@@ -4,7 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from app.cli.extras import require
 from app.cli.output import console, errors
 from embedder.errors import AppError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -115,18 +118,36 @@ def pairs(
 
     Example: kalm train pairs /usr/share/locale /usr/share/games --out tables/programs_zh_en.parquet
     """
-    import pyarrow.parquet as pq
-
     from trainer.catalogues import LICENCE_UNKNOWN, catalogue_pairs, texts_of_tables
 
     known = texts_of_tables(without) if without else ()
     table = catalogue_pairs(folders, without=known, licence=licence or LICENCE_UNKNOWN)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, out, compression="zstd")
-    except OSError as error:
-        raise Unwritable(f"{out} cannot be written ({error.strerror or error}); check the folder.") from error
+    _write_table(table, out)
     console.print(f"Sentence pairs in {out}: {table.num_rows:,}. Train on them with --data.")
+
+
+@commands.command()
+def passages(
+    table: Annotated[Path, typer.Argument(help="A parquet table with longer texts in its column positive.")],
+    out: Annotated[Path, typer.Option(help="The parquet table to write.")],
+    tokens: Annotated[int, typer.Option(min=32, help="Length of a passage, about.")] = 160,
+    joined: Annotated[bool, typer.Option(help="Its rows follow one another as in a text: join them.")] = False,
+    per_passage: Annotated[int, typer.Option(min=1, help="Crops that ask for one passage.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the crops.")] = 0,
+) -> None:
+    """Make rows of questions, passages and their neighbours out of a table's longer texts.
+
+    Example: kalm train passages finetune/squad_sentences_en.parquet --joined --out pretrain/squad_passages_en.parquet
+    """
+    import pyarrow as pa
+
+    from trainer.mining_tables import TableFile
+    from trainer.passages import PassageSettings, passage_table
+
+    texts = pa.concat_tables(TableFile.open(table).batches())
+    made = passage_table(texts, PassageSettings(tokens=tokens, joined=joined, per_passage=per_passage, seed=seed))
+    _write_table(made, out)
+    console.print(f"Passages in {out}: {made.num_rows:,} rows. Train on them with --data.")
 
 
 @commands.command()
@@ -272,6 +293,16 @@ def _say_where(model: Path) -> None:
     if not Processes("cpu").is_main:
         return
     errors.print(f"The model is in {model}; use it with --model or KALM_MODEL={model}.", soft_wrap=True)
+
+
+def _write_table(table: "pa.Table", out: Path) -> None:
+    import pyarrow.parquet as pq
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, out, compression="zstd")
+    except OSError as error:
+        raise Unwritable(f"{out} cannot be written ({error.strerror or error}); check the folder.") from error
 
 
 def _typed() -> str:

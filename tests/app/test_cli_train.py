@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
@@ -229,3 +231,12 @@ def test_a_place_that_cannot_be_written_is_named(cli, write, tiny_checkpoint):
     )
     assert "not in 5" in cli("train", "pack", "anything", "--out", "x", "--bits", "5").refusal
     assert "has no weights to pack" in cli("train", "pack", "nowhere", "--out", "x").refusal
+
+
+def test_a_table_of_longer_texts_becomes_passages(cli):
+    sentences = "".join(f"Number {number} is what this long sentence of the text is about. " for number in range(40))
+    pq.write_table(pa.table({"positive": [sentences]}), cli.folder / "texts.parquet")
+    assert "rows. Train on them" in cli("train", "passages", "texts.parquet", "--out", "made/passages.parquet").out
+    assert pq.read_table(cli.folder / "made/passages.parquet").column_names == ["query", "positive", "negatives"]
+    assert "no column 'query'" in cli("train", "passages", "texts.parquet", "--joined", "--out", "x.parquet").refusal
+    assert "cannot be read" in cli("train", "passages", "away.parquet", "--out", "x.parquet").refusal
