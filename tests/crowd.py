@@ -2,9 +2,10 @@
 
     python -m tests.crowd --users 20 --seconds 60 --seed 7
 
-builds the samples, starts a server on them, lets everybody do something all the time, and prints JSON. ``--data``
-keeps the data folder for the next run; ``--passages 100000`` takes an index of so many instead, made of the samples'
-sentences, which takes a quarter of an hour to build the first time.
+builds the samples, starts a server on them, lets everybody in, and prints JSON. People look at what they got for some
+seconds before they do the next thing; ``--think 0`` is people who do something all the time. ``--data`` keeps the data
+folder for the next run; ``--passages 100000`` takes an index of so many instead, made of the samples' sentences, which
+takes a quarter of an hour to build the first time.
 """
 
 import argparse
@@ -85,7 +86,7 @@ class Visitor:
     """One person at a window of their own, who remembers what went wrong."""
 
     def __init__(self, page, url: str, corpus: str, draw: random.Random, told: Told) -> None:
-        self.page, self._url, self._corpus, self._draw, self._told = page, url, corpus, draw, told
+        self.page, self.draw, self._url, self._corpus, self._told = page, draw, url, corpus, told
         page.set_default_timeout(_PATIENCE)
         page.on("pageerror", lambda error: told.errors.append(f"page: {error}"))
         page.on("console", lambda said: told.errors.append(f"console: {said.text}") if _is_complaint(said) else None)
@@ -112,7 +113,7 @@ class Visitor:
         await self._to_results()
         filters = self.page.locator(".st-key-filters button")
         if count := await filters.count():
-            await filters.nth(self._draw.randrange(count)).click()
+            await filters.nth(self.draw.randrange(count)).click()
             await self._settle()
 
     async def read(self) -> None:
@@ -120,7 +121,7 @@ class Visitor:
         await self._to_results()
         links = self.page.locator("a.kalm-open")
         if count := await links.count():
-            await self.page.goto(await links.nth(self._draw.randrange(count)).evaluate("link => link.href"))
+            await self.page.goto(await links.nth(self.draw.randrange(count)).evaluate("link => link.href"))
             await self.page.get_by_role("link", name=re.compile("Back to the results|返回搜索结果")).wait_for()
             await self._settle()
 
@@ -134,21 +135,21 @@ class Visitor:
 
     async def wander(self) -> None:
         """Look at another part of the application."""
-        await self.page.goto(f"{self._url}/{self._draw.choice(('map', 'classify', 'admin'))}")
+        await self.page.goto(f"{self._url}/{self.draw.choice(('map', 'classify', 'admin'))}")
         await self.page.locator(".kalm-name").wait_for()
         await self._settle()
 
     async def translate(self) -> None:
         """Switch the language of the page."""
         await self._to_results()
-        other = self._draw.choice(("English", "中文"))
+        other = self.draw.choice(("English", "中文"))
         await self.page.get_by_role("radio", name=other).click()
         await self._settle()
 
     async def act(self) -> None:
         """Do something, most often ask."""
         kinds = (self.search,) * 5 + (self.narrow, self.read, self.turn, self.wander, self.translate)
-        what = self._draw.choice(kinds)
+        what = self.draw.choice(kinds)
         self._told.actions[what.__name__] = self._told.actions.get(what.__name__, 0) + 1
         try:
             await what()
@@ -158,7 +159,7 @@ class Visitor:
             self._told.errors.append(f"{what.__name__}: {str(error).splitlines()[0] if str(error) else 'timeout'}")
 
     def _question(self) -> str:
-        return " ".join(self._draw.sample(WORDS, 3))
+        return " ".join(self.draw.sample(WORDS, 3))
 
     async def _to_results(self) -> None:
         if not await self.page.locator(".kalm-card").count():
@@ -173,25 +174,43 @@ def _is_complaint(said) -> bool:
     return said.type == "error" and not re.search(r"/[a-z]+/_stcore/(health|host-config)$", said.location["url"])
 
 
-async def _live(visitor: Visitor, until: float) -> None:
+async def _live(visitor: Visitor, until: float, think: float) -> None:
     while time.monotonic() < until:
+        await asyncio.sleep(visitor.draw.uniform(0, 2 * think))
         await visitor.act()
 
 
-async def crowd(url: str, pid: int, corpus: str, users: int, seconds: float, seed: int) -> dict[str, object]:
-    """Everybody does something all the time; resident memory of the server before, after a quarter, and at the end."""
+async def crowd(
+    url: str, pid: int, corpus: str, users: int, seconds: float, seed: int, think: float = 0.0
+) -> dict[str, object]:
+    """Everybody does one thing after the other; the server's resident memory before, after each quarter, at the end.
+
+    Args:
+        url: Of the server.
+        pid: Its process.
+        corpus: What is searched.
+        users: How many there are.
+        seconds: How long they go on.
+        seed: Of all that they do.
+        think: Seconds between two things somebody does, on average.
+    """
     told, memory = Told(), {"start": resident_mib(pid)}
     async with _visitors(url, corpus, users, seed, told) as visitors:
-        await asyncio.gather(*(visitor.arrive() for visitor in visitors))
+        for visitor in visitors:
+            await visitor.arrive()
         began = time.monotonic()
         memory["everybody_in"] = resident_mib(pid)
-        lives = asyncio.gather(*(_live(visitor, began + seconds) for visitor in visitors))
+        lives = asyncio.gather(*(_live(visitor, began + seconds, think) for visitor in visitors))
         for name, share in (("quarter", 0.25), ("half", 0.5), ("three_quarters", 0.75)):
             await asyncio.sleep(max(0.0, began + share * seconds - time.monotonic()))
             memory[name] = resident_mib(pid)
         await lives
         memory["end"] = resident_mib(pid)
-    return {"users": users, "seconds": seconds, "seed": seed} | told.report() | {"server_resident_mib": memory}
+    return (
+        {"users": users, "seconds": seconds, "think": think, "seed": seed}
+        | told.report()
+        | {"server_resident_mib": memory}
+    )
 
 
 @asynccontextmanager
@@ -228,7 +247,7 @@ def run_kalm(data: Path, *words: object) -> None:
 
 
 def _build(data: Path, name: str, passages: int) -> None:
-    """An index of the samples, or of so many passages of four of their sentences each."""
+    """An index of the samples, or of so many passages of two of their sentences each."""
     words = ["--include", "en/*", "--include", "zh/*"]
     folder = SAMPLES
     if passages:
@@ -238,7 +257,7 @@ def _build(data: Path, name: str, passages: int) -> None:
         whole = [re.findall(r"[^.。!?\n]{12,}[.。!?]", path.read_text()) for path in sorted(SAMPLES.rglob("*.md"))]
         with (folder / "passages.jsonl").open("w", encoding="utf-8") as file:
             for number in range(passages):
-                text = " ".join(draw.choices(draw.choice([each for each in whole if each]), k=4))
+                text = " ".join(draw.choices(draw.choice([each for each in whole if each]), k=2))
                 file.write(json.dumps({"title": f"Passage {number}", "text": text}, ensure_ascii=False) + "\n")
     run_kalm(data, "corpus", "add", name, folder, *words)
     run_kalm(data, "index", "build", name)
@@ -280,6 +299,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--think", type=float, default=5.0, help="Seconds between two things somebody does, on average."
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--passages", type=int, default=0, help="Passages of a made corpus; 0 takes the samples.")
     parser.add_argument("--data", type=Path, help="Data folder to keep; what it has already is not built again.")
@@ -290,7 +312,7 @@ def main() -> None:
         if not (data / "indexes" / name).is_dir():
             _build(data, name, chosen.passages)
         with served(data) as (url, pid):
-            report = asyncio.run(crowd(url, pid, name, chosen.users, chosen.seconds, chosen.seed))
+            report = asyncio.run(crowd(url, pid, name, chosen.users, chosen.seconds, chosen.seed, chosen.think))
     load = [round(each, 1) for each in os.getloadavg()]
     print(json.dumps(report | {"machine": machine() | {"load": load}}, indent=2))  # noqa: T201
 
