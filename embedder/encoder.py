@@ -15,7 +15,7 @@ from embedder.bidirectional import CanaryFailed, check_attention, check_forward,
 from embedder.catalogue import Location, Reference, locate
 from embedder.checkpoint import Checkpoint, fingerprint, load_backbone, load_tokenizer, read_checkpoint
 from embedder.dense import load_dense
-from embedder.hardware import INT8, dtype_name, multiplies_in_bytes, pick_device, pick_dtype
+from embedder.hardware import BYTES, dtype_name, pick_bytes, pick_device, pick_dtype
 from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
@@ -98,8 +98,9 @@ class Embedder:
                 or of plain transformers files, or a hub id; None opens the default model.
             dim: Width of the vectors; one of the checkpoint's own Matryoshka widths.
             device: ``auto``, ``cpu``, ``cuda``.
-            dtype: ``auto`` takes bfloat16, and int8 for a model whose scores hold in it, where a short timing shows
-                it to be faster; else ``float32``, ``bfloat16`` or ``int8``.
+            dtype: ``auto`` takes bfloat16, and 8 bits for a model whose scores hold in them, where a short timing
+                shows it to be faster; else ``float32``, ``bfloat16``, ``int8`` or ``int8-float32``, the last two
+                named by their products and, if not bfloat16, by the states between them.
             max_tokens: Longest input, prompt included; the default is 512 or less if the model has less.
             batch_tokens: Tokens of a forward pass, padding included.
 
@@ -116,14 +117,14 @@ class Embedder:
         limit = _longest(location, checkpoint, max_tokens)
         where = pick_device(device)
         states = pick_dtype(dtype, where, checkpoint.dims[0])
-        model = EmbeddingModel(load_backbone(checkpoint, states))
+        holds = location.bundled is not None and location.bundled.holds_in_int8
+        # Where 8 bits may still be chosen the weights come whole, or they could be rounded before they are coded.
+        model = EmbeddingModel(load_backbone(checkpoint, torch.float32 if holds else states))
         model.requires_grad_(False).to(where)
         fits = UnpaddedDecoder.supports(model.backbone, limit)
-        holds = location.bundled is not None and location.bundled.holds_in_int8
-        in_bytes = multiplies_in_bytes(dtype, states, model.width, fits=fits, holds=holds)
-        if in_bytes:
-            model.to(pick_dtype(INT8, where, model.width))
-        identity = _identify(location, checkpoint, limit, INT8 if in_bytes else dtype_name(states))
+        in_bytes = pick_bytes(dtype, states, model.width, fits=fits, holds=holds)
+        model.to(BYTES[in_bytes] if in_bytes else states)
+        identity = _identify(location, checkpoint, limit, in_bytes or dtype_name(states))
         check_attention(model.backbone, location.name)
         vocabulary: int = model.backbone.config.vocab_size
         tokenizer = TextTokenizer(load_tokenizer(location.folder), identity.max_tokens, vocabulary)
@@ -165,7 +166,7 @@ class Embedder:
 
     @property
     def dtype(self) -> str:
-        """Arithmetic of the forward pass: ``float32``, ``bfloat16`` or ``int8``."""
+        """Arithmetic of the forward pass: ``float32``, ``bfloat16``, ``int8`` or ``int8-float32``."""
         return self._identity.dtype
 
     @property
@@ -298,7 +299,7 @@ def _forward(model: EmbeddingModel, pad_id: int, identity: _Identity) -> Forward
         return PaddedForward(model, pad_id)
     plain, name = UnpaddedDecoder(model.backbone), identity.location.name
     check_forward(plain, model.backbone, name)
-    if identity.dtype != INT8:
+    if identity.dtype not in BYTES:
         return plain
     rounded = plain.in_bytes()
     check_rounding(rounded, plain, model.backbone, name)

@@ -15,8 +15,11 @@ DTYPES = {
 }
 """Names people type for the arithmetic of the forward pass."""
 
-INT8 = "int8"
-"""Products of whole numbers between states in one of the others."""
+INT8, INT8_FLOAT32 = "int8", "int8-float32"
+
+BYTES = {INT8: torch.bfloat16, INT8_FLOAT32: torch.float32}
+"""Arithmetics whose products are of whole numbers, with that of the states between them. They are two by name, since
+their vectors differ in the last digits and an index holds those of one."""
 
 _GAIN = 1.5
 """bfloat16 costs a little accuracy: it has to be at least this much faster to be chosen."""
@@ -51,25 +54,24 @@ def pick_device(device: str) -> torch.device:
 def pick_dtype(dtype: str, device: torch.device, width: int) -> torch.dtype:
     """The arithmetic of the states: by name, or the faster one at the model's width for ``auto``.
 
-    Beside 8-bit products the states are bfloat16 everywhere: were that timed, two processes could differ.
-
     Raises:
         UnknownSetting: If the name is unknown.
     """
-    if dtype in DTYPES:
-        return DTYPES[dtype]
-    if dtype == INT8:
-        return torch.bfloat16
+    if dtype in DTYPES | BYTES:
+        return (DTYPES | BYTES)[dtype]
     if dtype != "auto":
-        raise UnknownSetting(f"There is no dtype {dtype!r}; use auto, float32, bfloat16 or int8.")
+        raise UnknownSetting(f"There is no dtype {dtype!r}; use auto, float32, bfloat16, {INT8} or {INT8_FLOAT32}.")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     slow, fast = (_product_seconds(kind, width) for kind in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if slow > _GAIN * fast else torch.float32
 
 
-def multiplies_in_bytes(dtype: str, states: torch.dtype, width: int, *, fits: bool, holds: bool) -> bool:
-    """Whether products are computed in 8 bits: where that is asked for, or where ``auto`` finds it faster.
+def pick_bytes(dtype: str, states: torch.dtype, width: int, *, fits: bool, holds: bool) -> str | None:
+    """The arithmetic in 8 bits that is asked for, or the processor's own where ``auto`` finds it faster; else None.
+
+    Which of the two is the processor's own is a matter of its instructions and not of a timing, by which two
+    processes could differ.
 
     Args:
         dtype: What the caller typed.
@@ -81,15 +83,22 @@ def multiplies_in_bytes(dtype: str, states: torch.dtype, width: int, *, fits: bo
     Raises:
         UnknownSetting: If it is asked for and cannot be had.
     """
-    if dtype not in ("auto", INT8):
-        return False
     fits = fits and int8.is_available()
-    if dtype == INT8 and not fits:
+    if dtype in BYTES and not fits:
         raise UnknownSetting(
-            "This model cannot be computed in int8 here, which takes a decoder and a processor with VNNI or AMX; use "
-            "auto or bfloat16, and build an index that was made in int8 again."
+            f"This model cannot be computed in {dtype} here, which takes a decoder and a processor with VNNI or AMX; "
+            "use auto or bfloat16, and build an index that was made in it again."
         )
-    return fits and (dtype == INT8 or (holds and int8.gain(states, width) > _BYTES_GAIN))
+    if dtype in BYTES:
+        return dtype
+    is_faster = dtype == "auto" and fits and holds and int8.gain(states, width) > _BYTES_GAIN
+    return bytes_here() if is_faster else None
+
+
+def bytes_here() -> str:
+    """The processor's own arithmetic in 8 bits: without instructions for bfloat16, states in it are slower."""
+    has_bfloat16 = any("bf16" in name and is_there for name, is_there in torch.cpu.get_capabilities().items())
+    return INT8 if has_bfloat16 else INT8_FLOAT32
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -56,8 +56,8 @@ class Int8Linear:
         product = self.multiply(codes, states.dtype).mul_(scales)
         return product if self.bias is None else product.add_(self.bias)
 
-    def multiply(self, codes: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-        """The product alone, without the scales of the rows."""
+    def multiply(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """The product alone, without the scales of the rows, in ``dtype``."""
         product: Tensor = _multiply()(
             codes, 1.0, _ZERO, self.packed, self.scales, self.zeros, None, 1.0, 0, dtype, "none", [], ""
         )
@@ -66,10 +66,10 @@ class Int8Linear:
 
 def rounded(states: Tensor) -> tuple[Tensor, Tensor]:
     """Codes of states ``(N, I)``, 1 to 255 with 128 for zero, and the scale of each row ``(N, 1)``, of their dtype."""
-    precise = states.to(torch.float32, copy=True)
+    precise = states.float()
     largest = torch.maximum(precise.amax(dim=1, keepdim=True), -precise.amin(dim=1, keepdim=True)).clamp_min_(_SMALLEST)
     # By way of signed bytes: torch converts to those seven times as fast.
-    codes = precise.mul_(_STEPS / largest).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO)
+    codes = (precise * (_STEPS / largest)).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO)
     return codes, (largest / _STEPS).to(states.dtype)
 
 

@@ -40,7 +40,7 @@ class KaLMEmbeddings(BaseModel, Embeddings):
         query_instruction: The caller's own instruction for queries, in place of the task's.
         document_instruction: An instruction for documents too; None leaves them as the task has them.
         device: ``auto``, ``cpu`` or ``cuda``.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``int8``.
+        dtype: ``auto``, ``float32``, ``bfloat16``, ``int8`` or ``int8-float32``.
         max_tokens: Longest input; None takes the model's own.
         batch_size: Documents encoded between two steps of the progress bar.
         max_concurrency: Asynchronous calls that compute or wait for the model at once; further ones wait unstarted.

@@ -61,7 +61,7 @@ class TextEncoder(Tokenizer, Protocol):
 
     @property
     def dtype(self) -> str:
-        """Arithmetic of the forward pass: ``float32``, ``bfloat16`` or ``int8``."""
+        """Arithmetic of the forward pass: ``float32``, ``bfloat16``, ``int8`` or ``int8-float32``."""
         ...
 
     @property

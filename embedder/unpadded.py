@@ -28,6 +28,7 @@ _STEPS = ((512, 64), (64, 16), (0, 4))
 """Above so many tokens, the rows of a product are a multiple of the second number."""
 
 _GELU_SCALE = math.sqrt(2 / math.pi)
+_GELU_LINEAR = torch.tensor(2 * _GELU_SCALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ class Linear:
         """Width of the states."""
         return self.weight.shape[1]
 
-    def multiply(self, states: Tensor) -> Tensor:
-        """The product alone."""
-        return functional.linear(states, self.weight)
+    def multiply(self, states: Tensor, dtype: torch.dtype) -> Tensor:
+        """The product alone, in ``dtype``."""
+        return functional.linear(states, self.weight).to(dtype)
 
 
 Product = Linear | Int8Linear
@@ -280,7 +281,7 @@ def _gelu(states: Tensor) -> Tensor:
     torch's own takes half as long again on a CPU: its tanh is slow, its sigmoid is not.
     """
     precise = states.float()
-    inner = (precise * precise).mul_(2 * _GELU_SCALE * 0.044715).add_(2 * _GELU_SCALE)
+    inner = torch.addcmul(_GELU_LINEAR, precise, precise, value=2 * _GELU_SCALE * 0.044715)
     return inner.mul_(precise).sigmoid_().mul_(precise).to(states.dtype)
 
 

@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from app.benchmarks.products import Products
 from embedder.catalogue import locate
 from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, save_checkpoint
 from embedder.encoder import Embedder
-from embedder.hardware import INT8, UnknownSetting
+from embedder.hardware import BYTES, UnknownSetting, bytes_here, dtype_name
 from embedder.packing import PACKED_FILE
 from indexer.plan import find_files
 from indexer.readers import UnreadableFile, read
@@ -110,12 +110,10 @@ def _best_of(contestants: Mapping[str, Contestant], texts: list[str], rounds: in
 def _ours(encoder: Embedder) -> dict[str, Contestant]:
     """In the arithmetic that it chose, and in the other one that it might have."""
     found: dict[str, Contestant] = {f"{_OURS}, {encoder.dtype}": encoder.encode_documents}
-    others = ("bfloat16",) if encoder.dtype == INT8 else (INT8,)
-    for dtype in others:
-        try:
-            found[f"{_OURS}, {dtype}"] = Embedder.load(encoder.source, dtype=dtype).encode_documents
-        except UnknownSetting:
-            continue  # no int8 here, or not for this model
+    here = bytes_here()
+    other = dtype_name(BYTES[here]) if encoder.dtype in BYTES else here
+    with suppress(UnknownSetting):  # no products of bytes here, or not for this model
+        found[f"{_OURS}, {other}"] = Embedder.load(encoder.source, dtype=other).encode_documents
     return found
 
 

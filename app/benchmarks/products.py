@@ -15,7 +15,7 @@ from torch import Tensor
 
 from app.benchmarks.machine import machine
 from embedder.encoder import Embedder
-from embedder.hardware import DTYPES, INT8
+from embedder.hardware import BYTES, DTYPES
 from embedder.unpadded import Linear, Product, UnpaddedDecoder
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
@@ -36,18 +36,18 @@ class Products:
 
     products: tuple[Product, ...]
     dtype: torch.dtype
+    results: torch.dtype
 
     @classmethod
     def of(cls, encoder: Embedder) -> "Products":
         """Those of a loaded model, joined where they are computed as one."""
         forward = encoder._forward
-        dtype = torch.uint8 if encoder.dtype == INT8 else DTYPES[encoder.dtype]
+        results = (BYTES | DTYPES)[encoder.dtype]
+        dtype = torch.uint8 if encoder.dtype in BYTES else results
         if isinstance(forward, UnpaddedDecoder):
-            return cls(tuple(forward.products()), dtype)
-        modules = encoder._model.backbone.modules()
-        return cls(
-            tuple(Linear(module.weight, None) for module in modules if isinstance(module, torch.nn.Linear)), dtype
-        )
+            return cls(tuple(forward.products()), dtype, results)
+        modules = [module for module in encoder._model.backbone.modules() if isinstance(module, torch.nn.Linear)]
+        return cls(tuple(Linear(module.weight, None) for module in modules), dtype, results)
 
     @torch.inference_mode()
     def seconds(self, tokens: int) -> float:
@@ -56,7 +56,7 @@ class Products:
         states = {width: torch.ones(tokens, width, dtype=self.dtype) for width in widths}
         began = time.perf_counter()
         for product in self.products:
-            product.multiply(states[product.inputs])
+            product.multiply(states[product.inputs], self.results)
         return time.perf_counter() - began
 
 

@@ -25,7 +25,7 @@ def embed(
     task: Annotated[str, typer.Option(help="An MTEB task type or task name.")] = "Retrieval",
     instruction: Annotated[str | None, typer.Option(help="Your own instruction for queries.")] = None,
     dim: Annotated[int | None, typer.Option(help="One of the model's widths.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, int8 or int8-float32.")] = "auto",
     field: Annotated[str, typer.Option(help="Field of a .jsonl line that holds the text.")] = "text",
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Standard input is JSON lines.")] = False,
 ) -> None:

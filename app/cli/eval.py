@@ -28,7 +28,7 @@ def evaluate(
         typer.Option(help="The model's own, what mteb's entry of KaLM sends, or none."),
     ] = "kalm",
     dim: Annotated[int | None, typer.Option(help="One of the model's widths.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, int8 or auto.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, int8, int8-float32 or auto.")] = "float32",
     only: Annotated[str, typer.Option(help="Of the tasks only these, as SciFact,STS12; all if not given.")] = "",
     system: Annotated[
         Literal["hybrid", "semantic", "keyword"] | None,

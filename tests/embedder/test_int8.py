@@ -9,7 +9,7 @@ from tiny import tiny_backbone
 from embedder import hardware, int8
 from embedder.bidirectional import DECODERS, CanaryFailed, check_rounding, make_bidirectional
 from embedder.encoder import Embedder
-from embedder.hardware import UnknownSetting, multiplies_in_bytes
+from embedder.hardware import BYTES, UnknownSetting, bytes_here, pick_bytes
 from embedder.int8 import Int8Linear, rounded
 from embedder.unpadded import UnpaddedDecoder
 
@@ -84,47 +84,61 @@ def test_a_rounding_that_gives_other_vectors_is_refused(refused):
         check_rounding(lambda rows: plain([row[:-1] for row in rows]), plain, backbone, "tiny")
 
 
-def test_the_bundled_model_in_bytes():
-    exact, coded = (Embedder.load(dtype=dtype) for dtype in ("float32", "int8"))
-    assert (exact.dtype, coded.dtype) == ("float32", "int8")
+@pytest.mark.parametrize("dtype", BYTES)
+def test_the_bundled_model_in_bytes(dtype):
+    exact, coded = Embedder.load(dtype="float32"), Embedder.load(dtype=dtype)
+    assert (exact.dtype, coded.dtype) == ("float32", dtype)
     agreement = (exact.encode_queries(TEXTS) * coded.encode_queries(TEXTS)).sum(axis=1)
     assert agreement.min() > 0.99
-    assert coded.resized(128).dtype == "int8"
+    assert coded.resized(128).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("instructions", "dtype"),
+    [
+        ({"avx512_vnni": True, "avx512_bf16": False, "amx_bf16": False}, "int8-float32"),
+        ({"avx512_vnni": True, "avx512_bf16": True, "amx_bf16": False}, "int8"),
+        ({"avx512_vnni": True, "avx512_bf16": True, "amx_bf16": True}, "int8"),
+    ],
+)
+def test_a_processor_has_one_arithmetic_in_bytes(monkeypatch, instructions, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert bytes_here() == dtype
 
 
 @pytest.mark.parametrize("states", [torch.float32, torch.bfloat16], ids=str)
 def test_in_bytes_a_model_gives_the_same_vectors_whatever_a_timing_said(monkeypatch, states):
-    named = Embedder.load(dtype="int8").encode_queries(TEXTS)
+    named = Embedder.load(dtype=bytes_here()).encode_queries(TEXTS)
     seconds = {torch.float32: 1.0, torch.bfloat16: 1.0} | {states: 0.1}
     monkeypatch.setattr(hardware, "_product_seconds", lambda kind, width: seconds[kind])
     monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 2.0)
     chosen = Embedder.load()
-    assert chosen.dtype == "int8"
+    assert chosen.dtype == bytes_here()
     assert (chosen.encode_queries(TEXTS) == named).all()
 
 
 def test_auto_rounds_only_what_is_known_to_hold(monkeypatch):
     def in_bytes(dtype, *, fits=True, holds=True):
-        return multiplies_in_bytes(dtype, torch.bfloat16, 640, fits=fits, holds=holds)
+        return pick_bytes(dtype, torch.bfloat16, 640, fits=fits, holds=holds)
 
     monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 2.0)
-    assert in_bytes("auto")
-    assert not in_bytes("auto", holds=False)
-    assert not in_bytes("auto", fits=False)
-    assert not in_bytes("bfloat16")
-    assert in_bytes("int8", holds=False)
+    assert in_bytes("auto") == bytes_here()
+    assert in_bytes("auto", holds=False) is None
+    assert in_bytes("auto", fits=False) is None
+    assert in_bytes("bfloat16") is None
+    assert in_bytes("int8", holds=False) == "int8"
     monkeypatch.setattr(hardware.int8, "gain", lambda states, width: 1.1)
-    assert not in_bytes("auto")
-    assert in_bytes("int8")
+    assert in_bytes("auto") is None
+    assert in_bytes("int8-float32") == "int8-float32"
 
 
 def test_what_cannot_be_rounded_says_so(monkeypatch, refused):
     with refused(UnknownSetting, "int8", "bfloat16"):
-        multiplies_in_bytes("int8", torch.float32, 64, fits=False, holds=True)
+        pick_bytes("int8", torch.float32, 64, fits=False, holds=True)
     monkeypatch.setattr(hardware.int8, "is_available", lambda: False)
-    assert not multiplies_in_bytes("auto", torch.float32, 64, fits=True, holds=True)
-    with refused(UnknownSetting, "VNNI"):
-        multiplies_in_bytes("int8", torch.float32, 64, fits=True, holds=True)
+    assert pick_bytes("auto", torch.float32, 64, fits=True, holds=True) is None
+    with refused(UnknownSetting, "int8-float32", "VNNI"):
+        pick_bytes("int8-float32", torch.float32, 64, fits=True, holds=True)
 
 
 @pytest.mark.parametrize("error", [NotImplementedError("no oneDNN"), AttributeError("no operator")], ids=str)
