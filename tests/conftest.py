@@ -9,6 +9,8 @@ from postgres import Postgres, programs, running_postgres
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Threads of the several processes that tests are run by, and start, would wait for each other more than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def skip_or_fail(reason: str) -> None:
