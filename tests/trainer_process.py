@@ -4,6 +4,7 @@ The processes are forked from one that has imported what a stage needs, since ea
 than to train. Run as a script it is that one: it is asked in lines of JSON, and answers each with a number.
 """
 
+import gc
 import json
 import os
 import signal
@@ -85,11 +86,14 @@ class Trainer:
 def _serve():
     """Fork a process for each line that describes a stage; wait for one of them for each of the others."""
     import datasets  # noqa: F401 - a stage imports it only when it needs it, and so the next
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
     import transformers.models.qwen2.modeling_qwen2  # noqa: F401
 
     import trainer.stages  # noqa: F401
 
+    gc.freeze()  # a collection in each of them would copy what they share
     codes = {}  # of those that were waited for
     for line in sys.stdin:
         asked = json.loads(line)
