@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny random checkpoints, databases, and the choice of what may be skipped."""
+"""Shared fixtures: tiny random checkpoints, databases, the choice of what may be skipped, and who runs what when."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +9,59 @@ from postgres import Postgres, programs, running_postgres
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Threads of the several processes that tests are run by, and start, would wait for each other more than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+BROWSER = "tests/app/test_browser"
+"""How the files begin whose tests drive a browser."""
+
+LONGEST = (
+    BROWSER,
+    "tests/trainer/test_distributed.py",
+    "tests/app/test_serve.py",
+    "tests/app/test_bench_index.py",
+    "tests/indexer/test_cluster.py",
+    "tests/app/test_guides.py",
+    "tests/app/test_bench_speed.py",
+    "tests/indexer/test_kills.py",
+    "tests/indexer/test_backup.py",
+    "tests/app/test_bench_train.py",
+    "tests/embedder/test_int8.py",
+    "tests/app/test_hostile.py",
+    "tests/trainer/test_loop.py",
+    "tests/app/test_agents.py",
+    "tests/app/test_bench_data.py",
+    "tests/app/test_bench_vectors.py",
+)
+"""What takes longest, about in this order: begun last, it would be waited for by workers that have nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first; the rest stays in its order."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Have files begun in the order of their tests, and all that drive a browser run by one worker.
+
+    They share a server with the samples, built by the real model. Two browsers at once would be waited for longer than
+    their tests are ready to.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # it would begin with the files of most tests
+    return Scheduling(config, log)
 
 
 def skip_or_fail(reason: str) -> None:

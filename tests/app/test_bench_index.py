@@ -1,6 +1,13 @@
 """``kalm bench update`` and ``kalm bench rebuild``: what an index costs that people use while it changes."""
 
 import json
+from time import sleep
+
+import pytest
+
+from app.benchmarks import rebuilding
+
+PAUSE_SECONDS = 0.1
 
 
 def measured(done):
@@ -22,7 +29,20 @@ def test_only_what_changed_is_embedded_again_by_either_side(cli):
     assert found["machine"]["cores"] >= 1
 
 
-def test_searches_go_on_while_the_index_is_rebuilt(cli, write):
+@pytest.fixture
+def thoughtful(monkeypatch):
+    """Those who search think between two questions: without that they leave the rebuild a fourth of a core."""
+    ask = rebuilding._Crowd._outcome
+
+    def ask_and_think(crowd, question):
+        outcome = ask(crowd, question)
+        sleep(PAUSE_SECONDS)
+        return outcome
+
+    monkeypatch.setattr(rebuilding._Crowd, "_outcome", ask_and_think)
+
+
+def test_searches_go_on_while_the_index_is_rebuilt(cli, write, thoughtful):
     write(
         cli.folder / "texts", **{f"{n}.txt": f"Text {n}\n\nBees make honey, and this is number {n}." for n in range(20)}
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from trainer_process import train
+from trainer_process import Origin
 
 from trainer.config import (
     BackboneConfig,
@@ -28,6 +28,13 @@ _FULL = LossConfig(
     positive_positive=True,
     false_negative_margin=0.3,
 )
+
+
+@pytest.fixture(scope="module")
+def train():
+    """Train a stage with some processes to its end."""
+    with Origin() as origin:
+        yield origin.train
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def furthest(one, other):
 
 
 @pytest.mark.parametrize("loss", [_PLAIN, _FULL], ids=["plain", "full"])
-def test_two_processes_end_with_the_weights_of_one(stage, tmp_path, loss):
+def test_two_processes_end_with_the_weights_of_one(train, stage, tmp_path, loss):
     train(stage(loss), tmp_path / "one")
     train(stage(loss), tmp_path / "two", world=2)
     one, two = weights_of(tmp_path / "one", 5), weights_of(tmp_path / "two", 5)
@@ -68,7 +75,7 @@ def test_two_processes_end_with_the_weights_of_one(stage, tmp_path, loss):
     assert any(np.abs(value).max() > 0 for value in start.values())
 
 
-def test_two_processes_learn_the_teachers_vectors_as_one_does(stage, tiny_checkpoint, tmp_path):
+def test_two_processes_learn_the_teachers_vectors_as_one_does(train, stage, tiny_checkpoint, tmp_path):
     """The teacher is one of float32, so its vectors differ in the last bits with the texts beside them."""
     teachers = (TeacherConfig(model=str(tiny_checkpoint("qwen3"))),)
 
@@ -84,13 +91,13 @@ def test_two_processes_learn_the_teachers_vectors_as_one_does(stage, tiny_checkp
     assert furthest(one, without) > 1e-3
 
 
-def test_sharded_weights_learn_what_replicated_ones_do(stage, tmp_path):
+def test_sharded_weights_learn_what_replicated_ones_do(train, stage, tmp_path):
     train(stage(steps=3), tmp_path / "ddp", world=2)
     train(stage(steps=3, strategy="fsdp2"), tmp_path / "fsdp", world=2)
     assert furthest(weights_of(tmp_path / "ddp", 3), weights_of(tmp_path / "fsdp", 3)) <= 1e-9
 
 
-def test_without_the_others_negatives_the_weights_are_others(stage, tmp_path):
+def test_without_the_others_negatives_the_weights_are_others(train, stage, tmp_path):
     train(stage(steps=2), tmp_path / "shared", world=2)
     train(stage(_FULL.model_copy(update={"cross_device": False}), steps=2), tmp_path / "alone", world=2)
     assert furthest(weights_of(tmp_path / "shared", 2), weights_of(tmp_path / "alone", 2)) > 1e-6

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_backbone, tiny_tokenizer
-from trainer_process import start
+from trainer_process import Origin
 
 from embedder.checkpoint import save_checkpoint
 from trainer.checkpoints import DiskFull
@@ -67,6 +67,13 @@ def stage(base, articles):
 
 
 @pytest.fixture(scope="module")
+def start():
+    """Start a process that trains a stage."""
+    with Origin() as origin:
+        yield origin.start
+
+
+@pytest.fixture(scope="module")
 def threads():
     """One thread, here as in the processes started: sums of more come out in another order."""
     before = torch.get_num_threads()
@@ -96,18 +103,17 @@ def unbroken(stage, tmp_path, threads):
     return bits(tmp_path / "unbroken")
 
 
-def test_killed_runs_end_with_the_bits_of_an_unbroken_one(stage, tmp_path, unbroken):
+def test_killed_runs_end_with_the_bits_of_an_unbroken_one(start, stage, tmp_path, unbroken):
     chance = random.Random(7)
     for number in range(int(os.environ.get("KALM_TEST_KILLS", "1"))):
         folder = tmp_path / f"killed-{number}"
         moments = sorted(chance.sample(range(1, _STEPS), 2))
         for moment in moments:
             process = start(stage(), folder)
-            while last_step(folder) < moment and process.poll() is None:
+            while last_step(folder) < moment and process.is_alive():
                 time.sleep(0.01)
             time.sleep(chance.random() * 0.05)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.kill()
         run_stage(stage(), folder)
         assert_same_bits(bits(folder), unbroken)
         steps = [line["step"] for line in read_metrics(folder / "metrics.jsonl")]
@@ -134,17 +140,18 @@ def test_a_polite_kill_saves_and_the_run_goes_on_to_the_same_bits(stage, tmp_pat
     assert_same_bits(bits(folder), unbroken)
 
 
-def test_a_run_that_learns_the_teachers_vectors_goes_on_to_the_same_bits(stage, tiny_checkpoint, tmp_path, threads):
+def test_a_run_that_learns_the_teachers_vectors_goes_on_to_the_same_bits(
+    start, stage, tiny_checkpoint, tmp_path, threads
+):
     """The maps to the teachers' vectors are part of the state."""
     teachers = (TeacherConfig(model=str(tiny_checkpoint("qwen3"))), TeacherConfig(model=str(tiny_checkpoint("qwen2"))))
     loss = LossConfig(temperature=0.1, distill_weight=1.0, vector_weight=3.0)
     config = stage(teachers=teachers, loss=loss, teacher_cache=str(tmp_path / "teachers.sqlite"))
     run_stage(config, tmp_path / "whole")
     process = start(config, tmp_path / "killed")
-    while last_step(tmp_path / "killed") < 7 and process.poll() is None:
+    while last_step(tmp_path / "killed") < 7 and process.is_alive():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
     run_stage(config, tmp_path / "killed")
     whole = bits(tmp_path / "whole")
     assert {"heads/0/energy", "heads/1/product", "heads/1/seen"} <= whole.keys()
