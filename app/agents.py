@@ -14,8 +14,8 @@ from pydantic import Field
 from app.services.corpora import CorpusInfo
 from app.services.searching import SearchService
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.documents import Documents
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
 from indexer.records import IndexedDocument
 from indexer.search import Mode, SearchRequest, SearchResult
 

@@ -33,32 +33,32 @@ from app.services.vectors import VectorService
 from app.services.workers import Workers
 from app.settings import Settings, SettingsError, load_settings
 from embedder.cache import VectorCache
-from indexer.audit_tables import AuditTable
-from indexer.backup import BackupReport, make_backup
-from indexer.catalog import Catalog
-from indexer.doctor import Doctor
-from indexer.documents import Documents
-from indexer.downloads import Downloads
-from indexer.edge_store import EdgeEngine
-from indexer.engines import Engines
-from indexer.gate import Gate
-from indexer.jobs import Jobs
-from indexer.key_tables import KeyTable
-from indexer.label_tables import LabelTable
+from indexer.builds.nodes import RayCluster, check_installed
+from indexer.catalog.audit_tables import AuditTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.key_tables import KeyTable
+from indexer.catalog.label_tables import LabelTable
+from indexer.catalog.note_tables import NoteTable
+from indexer.catalog.schedule_tables import ScheduleTable
+from indexer.catalog.session_tables import SessionTable
+from indexer.catalog.task_tables import TaskTable
 from indexer.lexical import LexicalEncoder
-from indexer.migration import Migrator
-from indexer.nodes import RayCluster, check_installed
-from indexer.note_tables import NoteTable
-from indexer.schedule_tables import ScheduleTable
 from indexer.search import Searcher
-from indexer.session_tables import SessionTable
-from indexer.store import VectorEngine
-from indexer.task_tables import TaskTable
-from indexer.versions import Versions
+from indexer.sources.downloads import Downloads
+from indexer.stores.edge import EdgeEngine
+from indexer.stores.engines import Engines
+from indexer.stores.protocol import VectorEngine
+from indexer.upkeep.backup import BackupReport, make_backup
+from indexer.upkeep.doctor import Doctor
+from indexer.upkeep.gate import Gate
+from indexer.upkeep.migration import Migrator
+from indexer.upkeep.versions import Versions
 
 if TYPE_CHECKING:
     from app.services.maps.service import MapService
-    from indexer.server_store import ServerEngine
+    from indexer.stores.server import ServerEngine
 
 
 class Services:
@@ -314,8 +314,8 @@ class Services:
         return self.settings.data_dir / "maps"
 
     def _server(self, url: str) -> "ServerEngine":
-        from indexer.server_requests import ServerConfig  # the client takes a second to load
-        from indexer.server_store import ServerEngine
+        from indexer.stores.server import ServerEngine
+        from indexer.stores.server_requests import ServerConfig  # the client takes a second to load
 
         settings = self.settings
         return ServerEngine.connect(

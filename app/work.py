@@ -8,7 +8,7 @@ from app.services.access import Person
 from app.services.classify.chores import Chores
 from app.services.errands import Errand
 from app.services.tasks import OnProgress, Work
-from indexer.task_tables import TaskRefused
+from indexer.catalog.task_tables import TaskRefused
 
 
 def _errand(errand: Errand) -> Callable[[Services], Work]:

@@ -1,10 +1,10 @@
 """Build an index: plan -> read -> chunk -> embed -> stage -> upsert -> read back -> delete -> seal -> commit.
 
 A build is a run, a plan written down in the catalog's database, and any number of workers may share it. First they
-lease its files, a few at a time: each file is read and cut, its passages are embedded into the cache, and what came
-of it is staged for a generation that is not live yet (``reading.py``, or ``cluster.py`` where a Ray cluster does the
-work). Then one of them, alone, writes the store from the catalog and the cache (``sink.py``), seals it, and flips the
-row that makes it live.
+lease its files, a few at a time: each file is read and cut, its passages are embedded into the cache, and what came of
+it is staged for a generation that is not live yet (``builds/reading.py``, or ``builds/cluster.py`` where a Ray cluster
+does the work). Then one of them, alone, writes the store from the catalog and the cache (``builds/sink.py``), seals it,
+and flips the row that makes it live.
 
 A worker killed anywhere leaves the live generation as it was, and the next one goes on from there: a file that was
 staged is not read again, and only the writing of the store begins anew. A file that cannot be read is one failed
@@ -20,22 +20,23 @@ from pathlib import Path
 
 from embedder.cache import CachedEncoder
 from embedder.errors import AppError
-from indexer.catalog import Catalog
+from indexer.builds.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
+from indexer.builds.nodes import RayCluster
+from indexer.builds.reading import FileReader
+from indexer.builds.sink import GenerationSink
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.leases import LeaseLost, Leases
 from indexer.chunking import Chunker
-from indexer.downloads import Downloads
-from indexer.heartbeat import Heartbeat, free_what_the_dead_hold, signed_on
-from indexer.jobs import Jobs
-from indexer.leases import LeaseLost, Leases
 from indexer.lexical import LexicalEncoder
 from indexer.locks import AlreadyLocked, locked
-from indexer.nodes import RayCluster
-from indexer.plan import FoundFile, Plan
+from indexer.plan import Plan
 from indexer.readers import READER_VERSION
 from indexer.readers.process import ReaderProcess
-from indexer.reading import FileReader
 from indexer.records import Corpus, Manifest, PlannedFile, Run, RunState
-from indexer.sink import GenerationSink
-from indexer.store import VectorEngine
+from indexer.sources.downloads import Downloads
+from indexer.sources.files import FoundFile
+from indexer.stores.protocol import VectorEngine
 
 _TITLE_TOKENS = 64
 _CHUNK_TOKENS = 256
@@ -247,7 +248,7 @@ class _Worker:
         """Phase 1, shared. Returns whether there was anything to do."""
         parts = self.parts
         if parts.cluster is not None:
-            from indexer.cluster import ClusterReader  # Ray takes a second to load, and need not be installed
+            from indexer.builds.cluster import ClusterReader  # Ray takes a second to load, and need not be installed
 
             return ClusterReader(
                 cluster=parts.cluster,

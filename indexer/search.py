@@ -1,4 +1,4 @@
-"""Search over one corpus: from what is asked to what comes back (``results`` has both as values)."""
+"""Search over one corpus: from what is asked to what comes back (``retrieval/results.py`` has both as values)."""
 
 import hashlib
 import re
@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from embedder.protocol import TextEncoder, Vectors
-from indexer.asking import Asked, Asker
-from indexer.background import Background, background, random_vectors
-from indexer.catalog import Catalog
-from indexer.diversity import maximal_marginal_relevance
-from indexer.documents import Documents
-from indexer.facets import by_field, by_folder, by_label, with_rest
-from indexer.filters import Filters, filters_of
-from indexer.fusion import Ranked
-from indexer.generations import LiveGenerations, OpenGeneration
-from indexer.label_tables import LabelTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.label_tables import LabelTable
 from indexer.lexical import LexicalEncoder
-from indexer.query_text import parse_query
-from indexer.ranking import MOST_PASSAGES, POOL_PASSAGES, Found, Question, folded, rank
 from indexer.readers.language import detect_language
 from indexer.records import IndexedDocument, Manifest
-from indexer.remembered import Remembered
-from indexer.results import (
+from indexer.retrieval.asking import Asked, Asker
+from indexer.retrieval.background import Background, background, random_vectors
+from indexer.retrieval.diversity import maximal_marginal_relevance
+from indexer.retrieval.facets import by_field, by_folder, by_label, with_rest
+from indexer.retrieval.filters import Filters, filters_of
+from indexer.retrieval.fusion import Ranked
+from indexer.retrieval.generations import LiveGenerations, OpenGeneration
+from indexer.retrieval.query_text import parse_query
+from indexer.retrieval.ranking import MOST_PASSAGES, POOL_PASSAGES, Found, Question, folded, rank
+from indexer.retrieval.remembered import Remembered
+from indexer.retrieval.results import (
     MAX_TEXT_CHARACTERS,
     Example,
     FacetCount,
@@ -38,8 +38,8 @@ from indexer.results import (
     SearchResult,
     Span,
 )
-from indexer.sentences import SentencePicker
-from indexer.store import VectorEngine
+from indexer.retrieval.sentences import SentencePicker
+from indexer.stores.protocol import VectorEngine
 
 __all__ = [
     "MAX_TEXT_CHARACTERS",

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from hash_encoder import HashEncoder
 
 from embedder.cache import CachedEncoder, VectorCache
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
-from indexer.generations import NotBuilt
-from indexer.jobs import Jobs
-from indexer.leases import Leases
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder
-from indexer.plan import find_files, plan
+from indexer.plan import plan
 from indexer.readers.process import ReaderProcess
 from indexer.records import RunState
+from indexer.retrieval.generations import NotBuilt
 from indexer.search import Mode, Searcher, SearchRequest
+from indexer.sources.folders import find_files
+from indexer.stores.edge import EdgeEngine
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from app.services.tasks import Tasks, carry_out
 from app.work import work_of
-from indexer.task_tables import TaskTable
+from indexer.catalog.task_tables import TaskTable
 
 
 class InstantTasks(Tasks):

@@ -1,9 +1,9 @@
 """A desk where runs are submitted and leased, with a clock that a test turns."""
 
-from indexer.catalog import Catalog
-from indexer.documents import Documents
-from indexer.jobs import Jobs
-from indexer.leases import Leases
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.leases import Leases
 from indexer.records import (
     ChunkPlace,
     Document,

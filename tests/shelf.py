@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer import staging
-from indexer.catalog import Catalog
+from indexer.catalog import staging
+from indexer.catalog.corpora import Catalog
 from indexer.records import ChunkPlace, Document, FileOutcome, FileState, IndexedDocument, Manifest, Section
 
 MANIFEST = Manifest("tiny", "f", 8, "float32", 256, "c1", "r1", "l1", "edge")

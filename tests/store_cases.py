@@ -13,11 +13,11 @@ import pytest
 from qdrant_client import QdrantClient
 from qdrant_server import QdrantServer
 
-from indexer.edge_store import EdgeEngine
 from indexer.lexical import LexicalEncoder
-from indexer.server_requests import ServerConfig
-from indexer.server_store import ServerEngine
-from indexer.store import Point
+from indexer.stores.edge import EdgeEngine
+from indexer.stores.protocol import Point
+from indexer.stores.server import ServerEngine
+from indexer.stores.server_requests import ServerConfig
 
 LEXICAL = LexicalEncoder()
 DIM = 8

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from app.services.tasks import carry_out
 from embedder.errors import AppError
-from indexer.tables import Database
-from indexer.task_tables import TaskTable
+from indexer.catalog.tables import Database
+from indexer.catalog.task_tables import TaskTable
 
 
 def count(person, parameters, progress):

@@ -10,7 +10,10 @@ import pytest
 from deployment import ROOT, program, read
 from selectolax.lexbor import LexborHTMLParser
 
-PUBLIC = {"embedder": ("embedder/__init__.py", "embedder"), "indexer.langchain": ("indexer/langchain.py", "langchain")}
+PUBLIC = {
+    "embedder": ("embedder/__init__.py", "embedder"),
+    "indexer.langchain": ("indexer/langchain/__init__.py", "langchain"),
+}
 """Modules, where they say which of their names are public, and the page of the reference that has those."""
 _FETCHED = ("src", "srcset", "data", "poster", "href")
 

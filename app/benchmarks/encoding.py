@@ -24,9 +24,9 @@ from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, 
 from embedder.encoder import Embedder
 from embedder.hardware import BYTES, UnknownSetting, bytes_here, dtype_name
 from embedder.packing import PACKED_FILE
-from indexer.plan import find_files
 from indexer.readers import UnreadableFile, read
 from indexer.records import Corpus
+from indexer.sources.folders import find_files
 
 RANDOM_MODEL = "qwen2-0.5b-random"
 _OURS, _DEFAULT = "ours", "sentence-transformers, default"

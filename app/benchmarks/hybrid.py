@@ -20,11 +20,11 @@ from app.benchmarks.machine import machine
 from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from embedder.cache import CachedEncoder, VectorCache
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
+from indexer.catalog.corpora import Catalog
 from indexer.lexical import LexicalEncoder
-from indexer.ranking import POOL_PASSAGES
+from indexer.retrieval.ranking import POOL_PASSAGES
 from indexer.search import Mode, Searcher, SearchPage, SearchRequest
+from indexer.stores.edge import EdgeEngine
 from trainer.measures import ndcg
 from trainer.task_files import load_tasks
 from trainer.tasks import RetrievalTask

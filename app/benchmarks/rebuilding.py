@@ -24,7 +24,7 @@ from app.bootstrap import Services
 from app.services.searching import SearchService
 from app.settings import Settings
 from embedder.errors import AppError
-from indexer.documents import Documents
+from indexer.catalog.documents import Documents
 from indexer.records import Run
 from indexer.search import Mode, SearchRequest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.benchmarks.machine import machine, peak_memory_mib, percentiles
 from app.bootstrap import Services
-from indexer.documents import Documents
+from indexer.catalog.documents import Documents
 from indexer.search import Mode, SearchRequest
 
 

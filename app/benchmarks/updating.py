@@ -19,14 +19,15 @@ from app.benchmarks.hashed import HashedEncoder
 from app.benchmarks.langchain_peer import LangChainIndex
 from app.benchmarks.machine import machine, peak_memory_mib
 from embedder.cache import CachedEncoder, VectorCache
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
-from indexer.jobs import Jobs
-from indexer.leases import Leases
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.leases import Leases
 from indexer.lexical import LexicalEncoder
 from indexer.pipeline import Builder, Progress
-from indexer.plan import find_files, plan
+from indexer.plan import plan
 from indexer.readers.process import ReaderProcess
+from indexer.sources.folders import find_files
+from indexer.stores.edge import EdgeEngine
 
 _CORPUS = "update"
 _FILES_A_FOLDER = 1_000

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.benchmarks.machine import percentiles
-from indexer.edge_store import EdgeEngine, EdgeStore
 from indexer.lexical import SparseVector
-from indexer.store import Point, Query
+from indexer.stores.edge import EdgeEngine, EdgeStore
+from indexer.stores.protocol import Point, Query
 
 Floats = NDArray[np.float32]
 

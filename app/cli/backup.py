@@ -8,7 +8,7 @@ import typer
 from app.bootstrap import services
 from app.cli.output import console
 from app.settings import load_settings
-from indexer.backup import BackupReport, restore_backup
+from indexer.upkeep.backup import BackupReport, restore_backup
 
 
 def backup(target: Annotated[Path, typer.Argument(help="The archive to write, as kalm.tar.gz.")]) -> None:

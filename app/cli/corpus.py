@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from app.bootstrap import services
 from app.cli.output import console
 from app.services.schedules import QUIET_SECONDS
-from indexer.schedule_tables import Schedule
+from indexer.catalog.schedule_tables import Schedule
 
 commands = typer.Typer(help="Enter, list and remove corpora; have them watched.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ import typer
 from app.bootstrap import services
 from app.cli.output import build_progress, console
 from app.services.health import Remedy, remedy_for
-from indexer.doctor import Finding
+from indexer.upkeep.doctor import Finding
 
 
 def doctor(

@@ -15,7 +15,7 @@ from app.cli.output import build_progress, console
 from app.cli.versions import check, clean, discard, rebuild, rollback, swap, versions
 from app.services.indexing import UpToDate
 from app.services.outlook import Outlook
-from indexer.nodes import ClusterError
+from indexer.builds.nodes import ClusterError
 from indexer.pipeline import BuildReport
 from indexer.records import Run
 

@@ -6,7 +6,7 @@ import typer
 
 from app.bootstrap import services
 from app.cli.extras import require
-from indexer.documents import Documents
+from indexer.catalog.documents import Documents
 
 
 def mcp(

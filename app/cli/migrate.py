@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app.bootstrap import services
 from app.cli.output import console, errors
-from indexer.store import EMBEDDED, SERVER
+from indexer.stores.protocol import EMBEDDED, SERVER
 
 
 class Place(StrEnum):

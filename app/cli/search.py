@@ -11,7 +11,7 @@ from rich.text import Text
 from app.bootstrap import services
 from app.cli.output import console
 from app.services.exports import Format, exported
-from indexer.fusion import BALANCED
+from indexer.retrieval.fusion import BALANCED
 from indexer.search import Mode, SearchPage, SearchRefused, SearchRequest, SearchResult
 
 _SHOWN_CHARACTERS = 300

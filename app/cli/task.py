@@ -7,7 +7,7 @@ import typer
 from app.bootstrap import services
 from app.services.tasks import carry_out
 from app.work import turn_of, work_of
-from indexer.task_tables import TaskTable
+from indexer.catalog.task_tables import TaskTable
 
 commands = typer.Typer(help="Long work of the pages.", no_args_is_help=True)
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from app.bootstrap import services
 from app.cli.output import build_progress, console
-from indexer.gate import Check, GoldenQuery, read_golden
-from indexer.versions import Version
+from indexer.upkeep.gate import Check, GoldenQuery, read_golden
+from indexer.upkeep.versions import Version
 
 _Name = Annotated[str, typer.Argument(help="The corpus.")]
 _Golden = Annotated[

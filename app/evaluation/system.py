@@ -1,8 +1,8 @@
 """The whole search as mteb calls it: a corpus is read, cut, embedded and indexed, and its questions are searched.
 
 What is measured is what users have: passages and their documents, the legs and their fusion, near-duplicates folded.
-Questions are asked as they are, without operators. A search reaches 200 passages (``indexer.ranking``), so recall
-beyond that many is not to be had.
+Questions are asked as they are, without operators. A search reaches 200 passages (``indexer.retrieval.ranking``), so
+recall beyond that many is not to be had.
 """
 
 import shutil
@@ -25,10 +25,10 @@ from app.services.encoders import Encoders
 from app.services.indexing import IndexService
 from embedder.cache import CachedEncoder, VectorCache
 from embedder.prompts import PromptPolicy
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
+from indexer.catalog.corpora import Catalog
 from indexer.lexical import LexicalEncoder
 from indexer.search import Mode, Searcher, SearchPage, SearchRequest
+from indexer.stores.edge import EdgeEngine
 
 _CORPUS = "task"
 _ENCODED_AT_ONCE = 256

@@ -16,11 +16,11 @@ from embedder.catalogue import UnknownModel, UnreachableModel
 from embedder.errors import AppError
 from embedder.prompts import UnknownTask
 from embedder.protocol import InvalidInput
-from indexer.generations import NotBuilt
-from indexer.label_tables import LabelsRefused
+from indexer.catalog.label_tables import LabelsRefused
+from indexer.catalog.tables import CatalogAway, CatalogError
+from indexer.retrieval.generations import NotBuilt
 from indexer.search import SearchRefused
-from indexer.store import StoreError
-from indexer.tables import CatalogAway, CatalogError
+from indexer.stores.protocol import StoreError
 
 UNKNOWN_FIELD = "unknown_field"
 """Type of the error of a body with a field that there is not."""

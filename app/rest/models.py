@@ -13,7 +13,7 @@ from app.rest.errors import UNKNOWN_FIELD, TooMuch
 from app.rest.limits import Limits
 from app.services.corpora import CorpusInfo
 from app.services.vectors import SERVED, VectorRequest
-from indexer.fusion import BALANCED
+from indexer.retrieval.fusion import BALANCED
 from indexer.search import Example, Facets, Mode, SearchPage, SearchRequest, SearchResult
 
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -13,11 +13,11 @@ from app.services.storage import Storage
 from app.services.uploads import IncomingFile, Received, Uploads
 from embedder.catalogue import is_here
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.gate import Check
-from indexer.jobs import Jobs
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
 from indexer.records import Corpus, Run
-from indexer.versions import Version, Versions
+from indexer.upkeep.gate import Check
+from indexer.upkeep.versions import Version, Versions
 
 
 class NotConfirmed(AppError):

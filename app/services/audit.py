@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.services.access import Person
-from indexer.audit_tables import AuditEntry, AuditTable
+from indexer.catalog.audit_tables import AuditEntry, AuditTable
 
 __all__ = ["AuditEntry", "AuditLog"]
 

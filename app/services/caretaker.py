@@ -15,13 +15,13 @@ from pathlib import Path
 from app.services.indexing import IndexService, UpToDate
 from app.services.workers import whoami
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.cron import Cron
-from indexer.jobs import Jobs
-from indexer.plan import file_filter
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.schedule_tables import Schedule, ScheduleTable
 from indexer.records import Corpus, Run, RunState
-from indexer.schedule_tables import Schedule, ScheduleTable
-from indexer.watching import FolderWatcher
+from indexer.sources.folders import file_filter
+from indexer.sources.watching import FolderWatcher
+from indexer.upkeep.cron import Cron
 
 _RETRY_SECONDS = 300.0
 """How often what was refused, or failed, is tried again while nothing changes."""

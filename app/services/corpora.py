@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from embedder.errors import AppError
-from indexer.catalog import Catalog
+from indexer.catalog.corpora import Catalog
 from indexer.records import Corpus
-from indexer.remote import RemoteFolder, is_address
-from indexer.store import VectorEngine
+from indexer.sources.remote import RemoteFolder, is_address
+from indexer.stores.protocol import VectorEngine
 
 _NAME = re.compile(r"[^\W_][\w-]{0,63}")
 _LOCAL = ("file", "local")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from app.services.page_image import render_page
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.documents import Documents
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.tables import CatalogError
 from indexer.records import ChunkPlace, Corpus, Document, FileState, IndexedDocument, Section
-from indexer.remembered import Remembered
-from indexer.results import Span
-from indexer.tables import CatalogError
+from indexer.retrieval.remembered import Remembered
+from indexer.retrieval.results import Span
 
 WINDOW_CHARACTERS = 12_000
 """Of a document's text shown at a time: about six pages of a book."""

@@ -16,9 +16,9 @@ from app.services.plans import KeptPlan, shortened
 from app.services.storage import StorageReport, Taken
 from app.services.tasks import OnProgress, Tasks
 from app.services.upkeep import UpkeepService
-from indexer.doctor import Finding
+from indexer.catalog.task_tables import Task
 from indexer.records import Run
-from indexer.task_tables import Task
+from indexer.upkeep.doctor import Finding
 
 
 class Errand(StrEnum):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedder.errors import AppError
-from indexer.note_tables import Judgment
+from indexer.catalog.note_tables import Judgment
 from indexer.readers.language import detect_language
 from indexer.records import IndexedDocument
 

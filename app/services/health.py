@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from app.services.storage import Storage
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.doctor import Doctor, Finding
+from indexer.catalog.corpora import Catalog
+from indexer.upkeep.doctor import Doctor, Finding
 
 _RUN = re.compile(r"run (\d+)")
 

@@ -12,19 +12,19 @@ from app.services.workers import whoami
 from embedder.cache import CachedEncoder, VectorCache
 from embedder.catalogue import source_of
 from embedder.errors import AppError
-from indexer.catalog import Catalog
+from indexer.builds.heartbeat import free_what_the_dead_hold
+from indexer.builds.nodes import RayCluster
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import JobError, Jobs
+from indexer.catalog.leases import Leases
 from indexer.chunking import CHUNKING
-from indexer.downloads import Downloads
-from indexer.heartbeat import free_what_the_dead_hold
-from indexer.jobs import JobError, Jobs
-from indexer.leases import Leases
 from indexer.lexical import LexicalEncoder
-from indexer.nodes import RayCluster
 from indexer.pipeline import Builder, BuildRefused, BuildReport, Progress, cancel, workers_folder
 from indexer.plan import Plan, plan
 from indexer.readers import READER_VERSION
 from indexer.records import Corpus, Manifest, Run, RunState
-from indexer.store import VectorEngine
+from indexer.sources.downloads import Downloads
+from indexer.stores.protocol import VectorEngine
 
 _NICENESS = 5
 """Builds step back behind the people who search on the same machine."""

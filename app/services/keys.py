@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.services.access import Role
-from indexer.key_tables import KeyEntry, KeyRefused, KeyTable
+from indexer.catalog.key_tables import KeyEntry, KeyRefused, KeyTable
 
 _SECRET_BYTES = 32
 _MARK = "kalm_"

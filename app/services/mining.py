@@ -10,9 +10,9 @@ import numpy as np
 
 from embedder.cache import CachedEncoder
 from embedder.protocol import Vectors
-from indexer.edge_store import EdgeEngine
 from indexer.lexical import SparseVector
-from indexer.store import Point, Query, VectorStore
+from indexer.stores.edge import EdgeEngine
+from indexer.stores.protocol import Point, Query, VectorStore
 from trainer.mining import MiningReport, MiningSettings, Progress, mine
 from trainer.neighbours import ExactSearch, Ids, NeighbourSearch
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.services.encoders import Encoders
 from embedder.catalogue import BUNDLED, PUBLISHED, is_here, locate
-from indexer.catalog import Catalog
+from indexer.catalog.corpora import Catalog
 
 
 @dataclass(frozen=True, slots=True)

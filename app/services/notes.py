@@ -13,12 +13,12 @@ from app.services.access import Person, Role
 from app.services.golden import Exported, write_mteb, write_pairs
 from app.services.terms import SAMPLED_CHARACTERS, SAMPLED_DOCUMENTS, TermList, collect
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.documents import Documents
-from indexer.gate import GoldenQuery
-from indexer.note_tables import Judgment, NoteRefused, NoteTable, PastQuery, SavedSearch
-from indexer.remembered import Remembered
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.note_tables import Judgment, NoteRefused, NoteTable, PastQuery, SavedSearch
+from indexer.retrieval.remembered import Remembered
 from indexer.search import SearchPage, SearchRequest, SearchResult
+from indexer.upkeep.gate import GoldenQuery
 
 _SEEN_DOCUMENTS = 100
 """Documents of a saved search that are looked at when it is run again."""

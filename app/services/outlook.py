@@ -7,10 +7,12 @@ from pathlib import Path
 
 from app.services.models import dims_of
 from embedder.catalogue import PUBLISHED
-from indexer.jobs import Speed
+from indexer.catalog.jobs import Speed
 from indexer.pipeline import BuildRefused
-from indexer.plan import FoundFile, Plan, file_digest, find_files, may_have_moved, plan
+from indexer.plan import Plan, may_have_moved, plan
 from indexer.records import Corpus, FileState, Generation
+from indexer.sources.files import FoundFile, file_digest
+from indexer.sources.folders import find_files
 
 _BITS = {"float32": 32, "int8": 8, "binary": 1}
 """For each number of a vector, by how it is kept."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.cron import Cron
-from indexer.schedule_tables import Schedule, ScheduleTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.schedule_tables import Schedule, ScheduleTable
+from indexer.upkeep.cron import Cron
 
 QUIET_SECONDS = 2.0
 """How long a folder has to be at rest, where nothing else is asked for."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from app.services.corpora import CorpusInfo, CorpusService
 from app.services.encoders import Encoders
 from embedder.errors import AppError
-from indexer.catalog import Catalog
+from indexer.catalog.corpora import Catalog
 from indexer.readers import Limits
 from indexer.readers.process import ReaderProcess
 from indexer.records import IndexedDocument

@@ -10,7 +10,7 @@ from app.services.accounts import Accounts
 from app.services.audit import AuditLog
 from app.services.throttle import Throttle
 from embedder.errors import AppError
-from indexer.session_tables import SessionTable
+from indexer.catalog.session_tables import SessionTable
 
 COOKIE = "kalm_session"
 """The cookie that holds a session's secret; scripts in the page cannot read it."""

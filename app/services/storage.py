@@ -9,8 +9,8 @@ from pathlib import Path
 
 from app.services.uploads import Uploads
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.jobs import Jobs
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
 from indexer.locks import AlreadyLocked, locked
 
 _BLOCK_BYTES = 512

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 from app.services.access import Person, Role
 from embedder.errors import AppError
+from indexer.catalog.task_tables import Task, TaskRefused, TaskState, TaskTable, new_task_id
 from indexer.locks import AlreadyLocked, acquire, locked
-from indexer.task_tables import Task, TaskRefused, TaskState, TaskTable, new_task_id
 
 _COMMAND = (sys.executable, "-m", "app.cli", "task", "run")
 _MOST_WAITING = 20

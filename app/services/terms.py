@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from indexer.documents import Beginning
+from indexer.catalog.documents import Beginning
 
 SAMPLED_DOCUMENTS = 500
 SAMPLED_CHARACTERS = 2_000

@@ -17,12 +17,12 @@ from app.services.tasks import OnProgress, Tasks
 from app.services.workers import Worker, Workers
 from app.settings import Settings
 from embedder.errors import AppError
-from indexer.backup import BackupReport
-from indexer.catalog import Catalog
-from indexer.doctor import Finding
-from indexer.jobs import Jobs
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.jobs import Jobs
+from indexer.catalog.task_tables import Task
 from indexer.records import Run
-from indexer.task_tables import Task
+from indexer.upkeep.backup import BackupReport
+from indexer.upkeep.doctor import Finding
 
 BACKUP, EXAMINATION = "backup", "examination"
 """Kinds of tasks."""

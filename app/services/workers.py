@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.errors import AppError
-from indexer.heartbeat import signed_on
+from indexer.builds.heartbeat import signed_on
 from indexer.locks import AlreadyLocked, locked
 from indexer.pipeline import workers_folder
 

@@ -7,8 +7,9 @@ what it is. ``ReaderProcess`` (``process.py``) reads in a child process, which h
 from collections.abc import Iterator
 from pathlib import Path
 
+from indexer.readers.dispatch import read_source
 from indexer.readers.errors import PartlyUnreadable, UnreadableFile
-from indexer.readers.formats import SUPPORTED, file_type, read_source
+from indexer.readers.formats import SUPPORTED, file_type
 from indexer.readers.limits import Limits
 from indexer.readers.source import file_source
 from indexer.records import Document

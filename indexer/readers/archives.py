@@ -8,13 +8,13 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import IO, BinaryIO, cast
 
 from indexer.readers.decoding import EMPTY, clean, detect_encoding
 from indexer.readers.errors import PartlyUnreadable, UnreadableFile
-from indexer.readers.formats import file_type, read_source
+from indexer.readers.formats import file_type
 from indexer.readers.layout import one_line
 from indexer.readers.limits import in_words
 from indexer.readers.parts import Unpacked, broken_as_unreadable, unpack
@@ -33,8 +33,11 @@ _NO_ZIP = "The file is named .zip but is not a ZIP archive; give it the suffix o
 Member = tuple[str, bytes | None]
 """Path in the archive, and content; None where it is too large."""
 
+ReadMember = Callable[[Source, str], Iterator[Document]]
+"""Reads a member as the type that its name says."""
 
-def read_zip(source: Source) -> Iterator[Document]:
+
+def read_zip(source: Source, read_member: ReadMember) -> Iterator[Document]:
     """Read the documents of the files in a ZIP archive.
 
     The key of each is its path in the archive, with ``#`` and its own key where it is one of several in its file.
@@ -46,10 +49,10 @@ def read_zip(source: Source) -> Iterator[Document]:
         PartlyUnreadable: At the end, if some of its files cannot be read.
         OSError: If the archive cannot be opened or read.
     """
-    return _documents(source, _zip_members(source))
+    return _documents(source, _zip_members(source), read_member)
 
 
-def read_tar(source: Source) -> Iterator[Document]:
+def read_tar(source: Source, read_member: ReadMember) -> Iterator[Document]:
     """Read the documents of the files in a tar archive, packed or not, as ``read_zip`` does.
 
     Raises:
@@ -58,10 +61,10 @@ def read_tar(source: Source) -> Iterator[Document]:
         PartlyUnreadable: At the end, if some of its files cannot be read.
         OSError: If the archive cannot be opened or read.
     """
-    return _documents(source, _tar_members(source))
+    return _documents(source, _tar_members(source), read_member)
 
 
-def _documents(source: Source, members: Iterator[Member]) -> Iterator[Document]:
+def _documents(source: Source, members: Iterator[Member], read_member: ReadMember) -> Iterator[Document]:
     failed: dict[str, str] = {}
     names: set[str] = set()
     found = False
@@ -73,7 +76,7 @@ def _documents(source: Source, members: Iterator[Member]) -> Iterator[Document]:
             failed[name] = f"The file is larger than {in_words(_max_bytes(source))}; unpack it and index it."
             continue
         try:
-            for document in read_source(source.member(name, content), file_type(name)):
+            for document in read_member(source.member(name, content), file_type(name)):
                 found = True
                 yield replace(document, uri=source.uri, key=f"{name}#{document.key}" if document.key else name)
         except UnreadableFile as reason:

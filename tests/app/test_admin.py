@@ -18,12 +18,12 @@ from app.services.indexing import UpToDate
 from app.services.upkeep import NoRemedy
 from app.services.uploads import UploadRefused
 from app.settings import Settings
-from indexer.backup import restore_backup
-from indexer.catalog import CatalogError
-from indexer.doctor import Finding
-from indexer.jobs import JobError
+from indexer.catalog.corpora import CatalogError
+from indexer.catalog.jobs import JobError
 from indexer.records import Run, RunState
-from indexer.versions import NoVersion
+from indexer.upkeep.backup import restore_backup
+from indexer.upkeep.doctor import Finding
+from indexer.upkeep.versions import NoVersion
 
 MEI = Person("Mei", Role.ADMIN)
 EDITOR = Person("Ed", Role.EDITOR)

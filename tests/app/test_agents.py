@@ -9,7 +9,7 @@ import pytest
 from mcp import Client, ClientSession, StdioServerParameters, stdio_client
 
 from app.agents import FETCHED_CHARACTERS, Library, create_server
-from indexer.documents import Documents
+from indexer.catalog.documents import Documents
 
 
 @pytest.fixture(scope="module")

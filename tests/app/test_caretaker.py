@@ -12,9 +12,9 @@ from app.bootstrap import Services
 from app.services.caretaker import Caretaker
 from app.services.schedules import ScheduleService
 from app.settings import Settings
+from indexer.catalog.schedule_tables import ScheduleTable
 from indexer.readers.process import ReaderProcess
 from indexer.records import RunState
-from indexer.schedule_tables import ScheduleTable
 
 _WAIT_SECONDS = 300
 _DAY = 86_400.0

@@ -22,7 +22,7 @@ def manifest(tiny_checkpoint):
 def test_a_missing_package_is_one_sentence(cli, write):
     write(cli.folder / "shelf", **{"a.txt": "Bees make honey.\n"})
     cli("corpus", "add", "shelf", "shelf")
-    with mock.patch("indexer.nodes.find_spec", return_value=None):
+    with mock.patch("indexer.builds.nodes.find_spec", return_value=None):
         refusal = cli("index", "build", "shelf", "--engine", "ray").refusal
     assert refusal == "Building on a cluster needs ray; run pip install 'kalm-retrieval[ray]'."
     assert cli("jobs").out.startswith("There were no builds yet")

@@ -12,7 +12,7 @@ from shelf import Shelf, document
 from app.services import documents as module
 from app.services.documents import WINDOW_CHARACTERS, DocumentService, NotHandedOut, Original
 from app.services.page_image import MOST_PIXELS, PageNotDrawn, render_page
-from indexer.documents import Documents
+from indexer.catalog.documents import Documents
 from indexer.records import Section
 
 PAGE = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {0} {1}] /Contents 4 0 R >>"

@@ -7,8 +7,8 @@ from app.services.access import Forbidden, Person, Role
 from app.services.admin import NotConfirmed
 from app.services.errands import OF_BUILDS, OF_STORAGE, OF_VERSIONS, Errand
 from app.work import turn_of
-from indexer.plan import FolderUnreadable
-from indexer.task_tables import TaskState
+from indexer.catalog.task_tables import TaskState
+from indexer.sources.folders import FolderUnreadable
 
 MEI = Person("Mei", Role.ADMIN)
 EDITOR = Person("Ed", Role.EDITOR)

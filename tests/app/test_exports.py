@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.exports import Format, as_csv, as_jsonl, as_markdown, citation, exported
-from indexer.fusion import Standing
+from indexer.retrieval.fusion import Standing
 from indexer.search import SearchResult
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -34,8 +34,8 @@ from app.services.maps.service import MapService
 from app.services.sessions import COOKIE, NotSignedIn, Sessions
 from app.settings import load_settings
 from embedder.errors import AppError
+from indexer.catalog.session_tables import SessionTable
 from indexer.search import Mode, SearchRequest
-from indexer.session_tables import SessionTable
 
 STRINGS = hostile_strings(300)
 IN_FULL = int(os.environ.get("KALM_TEST_HOSTILE", "20")) >= len(STRINGS)

@@ -10,8 +10,8 @@ from app.services.access import OWNER, Forbidden, Person, Role
 from app.services.golden import ExportRefused, verdicts
 from app.services.notes import NoteService
 from embedder.errors import AppError
-from indexer.documents import Documents
-from indexer.note_tables import NoteRefused, NoteTable
+from indexer.catalog.documents import Documents
+from indexer.catalog.note_tables import NoteRefused, NoteTable
 from indexer.search import SearchPage, SearchRequest, SearchResult
 
 ANN, BOB = Person("ann", Role.VIEWER), Person("bob", Role.VIEWER)

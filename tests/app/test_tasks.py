@@ -12,8 +12,8 @@ import pytest
 
 from app.services.access import OWNER, Forbidden, Person, Role
 from app.services.tasks import Tasks
-from indexer.tables import Database
-from indexer.task_tables import TaskRefused, TaskState, TaskTable
+from indexer.catalog.tables import Database
+from indexer.catalog.task_tables import TaskRefused, TaskState, TaskTable
 
 _PROCESS = Path(__file__).parents[1] / "task_process.py"
 _SECONDS = 60
@@ -132,8 +132,8 @@ def test_a_process_that_was_killed_is_found_dead(tasks, linger):
 def test_a_task_survives_the_death_of_its_server(tasks, url, folder, tmp_path):
     server = (
         "import os, signal; from pathlib import Path; from app.services.access import OWNER;"
-        "from app.services.tasks import Tasks; from indexer.tables import Database;"
-        "from indexer.task_tables import TaskTable;"
+        "from app.services.tasks import Tasks; from indexer.catalog.tables import Database;"
+        "from indexer.catalog.task_tables import TaskTable;"
         f"tasks = Tasks(TaskTable(Database({url!r})), Path({str(folder)!r}),"
         f" command=({sys.executable!r}, {str(_PROCESS)!r}, {url!r}, {str(folder)!r}));"
         f"tasks.submit(OWNER, 'linger', {{'folder': {str(tmp_path)!r}, 'name': 'first'}});"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.terms import collect
-from indexer.documents import Beginning
+from indexer.catalog.documents import Beginning
 
 DOCUMENTS = [
     Beginning(

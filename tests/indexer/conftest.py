@@ -6,8 +6,8 @@ import pytest
 import store_cases
 from build_cases import Bench, opened_bench
 
-from indexer.generations import LiveGenerations
 from indexer.readers.process import ReaderProcess
+from indexer.retrieval.generations import LiveGenerations
 
 engine, http_engine = store_cases.engine, store_cases.http_engine
 place, server_place = store_cases.place, store_cases.server_place

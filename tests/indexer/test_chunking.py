@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexer.chunking as chunking
+from indexer.builds.sink import chunk_at
 from indexer.chunking import Chunker, passage_for_embedding, sentence_spans
 from indexer.records import Chunk, ChunkPlace, Document, Section
-from indexer.sink import chunk_at
 
 
 class Words:

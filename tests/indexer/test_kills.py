@@ -22,19 +22,22 @@ import pytest
 from build_cases import check_whole, found_at_once, opened_bench
 
 import indexer
-from indexer.backup import make_backup, restore_backup
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
-from indexer.gate import Gate
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.staging import VersionWaits
 from indexer.lexical import LexicalEncoder
-from indexer.plan import find_files, plan
+from indexer.plan import plan
 from indexer.readers import read
 from indexer.search import Searcher
-from indexer.staging import VersionWaits
-from indexer.versions import NoVersion, Versions
+from indexer.sources.folders import find_files
+from indexer.stores.edge import EdgeEngine
+from indexer.upkeep.backup import make_backup, restore_backup
+from indexer.upkeep.gate import Gate
+from indexer.upkeep.versions import NoVersion, Versions
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["indexer.backup", "indexer.pipeline", "indexer.search", "indexer.versions", "psycopg"])
+FORKS.set_forkserver_preload(
+    ["indexer.upkeep.backup", "indexer.pipeline", "indexer.search", "indexer.upkeep.versions", "psycopg"]
+)
 CODE = str(Path(indexer.__file__).parent)
 OLD = frozenset({"steady.txt", "doomed.txt"})
 NEW = frozenset({"steady.txt", *(f"new-{n}.txt" for n in range(12))})

@@ -8,7 +8,7 @@ from reader_cases import make_zip
 
 from indexer.pipeline import BuildRefused
 from indexer.search import Mode, SearchRequest
-from indexer.store import StoreError
+from indexer.stores.protocol import StoreError
 
 
 @pytest.fixture

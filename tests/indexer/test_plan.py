@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.plan import FolderUnreadable, FoundFile, find_files, may_have_moved, plan
+from indexer.plan import may_have_moved, plan
 from indexer.records import Corpus, FileState
+from indexer.sources.files import FoundFile
+from indexer.sources.folders import FolderUnreadable, find_files
 
 
 def state(size=1, mtime=1, error=""):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from embedder.errors import AppError
-from indexer.generations import NotBuilt
+from indexer.retrieval.generations import NotBuilt
 from indexer.search import FacetCount, Mode, SearchRefused, SearchRequest
 
 

@@ -24,11 +24,11 @@ from app.services.classify.suggestions import label_next
 from app.services.classify.tables import Example, read_table
 from app.services.classify.training import Method, train
 from app.services.classify.vectors import Progress, TextVectors, silent
-from indexer.catalog import Catalog
-from indexer.documents import Documents
-from indexer.generations import NotBuilt
-from indexer.label_tables import Label as DocumentLabel
-from indexer.label_tables import LabelTable, Unit
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.documents import Documents
+from indexer.catalog.label_tables import Label as DocumentLabel
+from indexer.catalog.label_tables import LabelTable, Unit
+from indexer.retrieval.generations import NotBuilt
 
 KIND = "classifier"
 """What label sets of classifiers are called."""

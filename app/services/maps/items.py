@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.label_tables import Unit
-from indexer.store import Point, VectorStore
+from indexer.catalog.label_tables import Unit
+from indexer.stores.protocol import Point, VectorStore
 
 MOST = 100_000
 """Items of one map; of a larger corpus the first so many in the order of their ids, which are as good as random."""

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from app.services.maps.clusters import OUTLIER, Clustering, Labels, Method
 from app.services.maps.items import Floats, Item
 from embedder.errors import AppError
-from indexer.label_tables import Unit
+from indexer.catalog.label_tables import Unit
 
 _RUN, _POINTS = "run.json", "points.parquet"
 _PART = ".part-"

@@ -21,11 +21,11 @@ from app.services.maps.quality import measure
 from app.services.maps.runs import ClusterInfo, MapRefused, Plan, Points, Run, RunFolder
 from app.services.tasks import OnProgress, Tasks
 from embedder.errors import AppError
-from indexer.catalog import Catalog
-from indexer.label_tables import Label, LabelSet, LabelsRefused, LabelTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.label_tables import Label, LabelSet, LabelsRefused, LabelTable
+from indexer.catalog.task_tables import Task, TaskRefused, TaskState, new_task_id
 from indexer.records import Corpus
-from indexer.store import VectorEngine
-from indexer.task_tables import Task, TaskRefused, TaskState, new_task_id
+from indexer.stores.protocol import VectorEngine
 
 KIND = "map"
 """Of its tasks and of its label sets."""

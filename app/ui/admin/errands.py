@@ -15,7 +15,7 @@ from app.ui.admin.desk import Desk
 from app.ui.frame import calm_errors
 from app.ui.i18n import Translator
 from app.ui.markup import as_label
-from indexer.task_tables import Task, TaskState
+from indexer.catalog.task_tables import Task, TaskState
 
 _SECONDS = 0.5
 _TOLD, _ERROR_TOLD = timedelta(minutes=10), timedelta(days=1)

@@ -13,8 +13,8 @@ from app.ui.admin.state import AdminState, Section
 from app.ui.frame import calm_errors
 from app.ui.i18n import Translator, catalogue
 from app.ui.markup import as_label
-from indexer.doctor import Finding
-from indexer.task_tables import Task, TaskState
+from indexer.catalog.task_tables import Task, TaskState
+from indexer.upkeep.doctor import Finding
 
 _SECONDS = 2.0
 

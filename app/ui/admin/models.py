@@ -9,7 +9,7 @@ from app.ui.admin.desk import Desk
 from app.ui.admin.state import AdminState
 from app.ui.i18n import Translator
 from app.ui.markup import plain
-from indexer.task_tables import Task, TaskState
+from indexer.catalog.task_tables import Task, TaskState
 
 
 def draw(desk: Desk, state: AdminState) -> None:

@@ -12,7 +12,7 @@ from app.ui.admin.desk import Desk
 from app.ui.admin.state import AdminState
 from app.ui.frame import calm_errors
 from app.ui.i18n import Translator
-from indexer.task_tables import TaskState
+from indexer.catalog.task_tables import TaskState
 
 _SECONDS = 2.0
 

@@ -11,8 +11,8 @@ from app.ui.admin.desk import Desk, change, corpus_picker
 from app.ui.admin.state import AdminState, Section
 from app.ui.i18n import Translator
 from app.ui.markup import notice
-from indexer.gate import Check
-from indexer.versions import Version
+from indexer.upkeep.gate import Check
+from indexer.upkeep.versions import Version
 
 
 def draw(desk: Desk, state: AdminState) -> None:

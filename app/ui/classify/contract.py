@@ -10,7 +10,7 @@ from app.services.classify.desk import Work
 from app.services.classify.service import ClassifyAnswer, ClassifyRequest
 from app.services.classify.tables import Example
 from app.ui.search.contract import CorpusInfo
-from indexer.task_tables import Task
+from indexer.catalog.task_tables import Task
 
 
 class ClassifyBackend(Protocol):

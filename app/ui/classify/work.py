@@ -11,7 +11,7 @@ from app.ui.classify.state import ClassifyState, change
 from app.ui.frame import calm_errors, visitor
 from app.ui.i18n import Translator
 from app.ui.markup import notice
-from indexer.task_tables import Task, TaskRefused, TaskState
+from indexer.catalog.task_tables import Task, TaskRefused, TaskState
 
 _STAGES = frozenset({"encoding", "learning"})
 _TRAIN = "classify.train"

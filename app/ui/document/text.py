@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from app.services.documents import DocumentView, Piece
 from app.ui.i18n import Translator
 from app.ui.markup import lang_attribute, plain
-from indexer.results import Span
+from indexer.retrieval.results import Span
 
 _TABLES = frozenset({"csv", "jsonl", "json", "parquet", "xlsx"})
 _VERBATIM = frozenset({"code", "csv", "jsonl", "json", "parquet"})

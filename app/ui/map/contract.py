@@ -7,7 +7,7 @@ from app.services.access import Person
 from app.services.maps.comparing import Comparison
 from app.services.maps.runs import Plan, Points, Run
 from app.ui.search.contract import CorpusInfo
-from indexer.task_tables import Task
+from indexer.catalog.task_tables import Task
 
 
 class MapBackend(Protocol):

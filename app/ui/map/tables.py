@@ -17,7 +17,7 @@ from app.ui.i18n import Translator
 from app.ui.map.chart import mark
 from app.ui.map.state import MapState
 from app.ui.markup import lang_attribute, plain
-from indexer.label_tables import Unit
+from indexer.catalog.label_tables import Unit
 
 MOST_ROWS = 50
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -16,8 +16,8 @@ from app.ui.map.state import MapState
 from app.ui.markup import as_label, notice, plain
 from app.ui.search.cards import refusal
 from app.ui.search.contract import CorpusInfo
-from indexer.label_tables import Unit
-from indexer.task_tables import Task, TaskState
+from indexer.catalog.label_tables import Unit
+from indexer.catalog.task_tables import Task, TaskState
 
 _REFRESH_SECONDS = 1.0
 

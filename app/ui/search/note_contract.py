@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from app.services.access import Person
 from app.services.notes import Suggestions
-from indexer.note_tables import SavedSearch
+from indexer.catalog.note_tables import SavedSearch
 from indexer.search import SearchRequest, SearchResult
 
 

@@ -17,7 +17,7 @@ from app.ui.search import judging, widgets
 from app.ui.search.note_contract import NoteBackend
 from app.ui.search.state import PageState
 from embedder.errors import AppError
-from indexer.note_tables import PastQuery, SavedSearch
+from indexer.catalog.note_tables import PastQuery, SavedSearch
 from indexer.search import SearchPage, SearchRequest, SearchResult
 
 _SHOWN_RECENT, _SHOWN_FREQUENT = 3, 6

@@ -22,7 +22,7 @@ from app.ui.search.note_contract import NoteBackend
 from app.ui.search.notebook import Notebook
 from app.ui.search.state import NO_FILTERS, PageState
 from embedder.errors import AppError
-from indexer.label_tables import LabelsRefused
+from indexer.catalog.label_tables import LabelsRefused
 from indexer.search import Example, Facets, Mode, SearchPage, SearchRequest
 
 log = logging.getLogger(__name__)

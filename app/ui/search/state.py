@@ -12,8 +12,8 @@ from typing import Any, Self
 from urllib.parse import quote, unquote, urlencode
 
 from app.ui.i18n import LANGUAGES
-from indexer.query_text import parse_query
-from indexer.results import LabelChoice
+from indexer.retrieval.query_text import parse_query
+from indexer.retrieval.results import LabelChoice
 from indexer.search import Mode, SearchRequest
 
 PAGE_SIZE = 10

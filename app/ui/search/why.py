@@ -2,7 +2,7 @@
 
 from app.ui.i18n import Translator
 from app.ui.markup import plain
-from indexer.background import Calibration
+from indexer.retrieval.background import Calibration
 from indexer.search import Mode, SearchResult
 
 _MOST_WORDS = 12

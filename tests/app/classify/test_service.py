@@ -14,9 +14,9 @@ from app.services.classify.service import ClassifyRequest
 from app.services.classify.tables import Example, TableRefused, read_table
 from app.services.classify.training import Method
 from app.services.encoders import WrongModel
-from indexer.documents import Documents
-from indexer.generations import NotBuilt
-from indexer.label_tables import LabelsRefused, Unit
+from indexer.catalog.documents import Documents
+from indexer.catalog.label_tables import LabelsRefused, Unit
+from indexer.retrieval.generations import NotBuilt
 
 VIEWER = Person("reader", Role.VIEWER)
 TOPICS = [Label("bees", "insects that make honey"), Label("stars", "the sky at night")]

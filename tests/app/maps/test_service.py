@@ -14,14 +14,14 @@ from app.services.maps.runs import MapRefused, Plan
 from app.services.maps.service import MapService
 from app.services.tasks import Tasks
 from embedder.errors import AppError
-from indexer.audit_tables import AuditTable
-from indexer.catalog import Catalog
-from indexer.edge_store import EdgeEngine
-from indexer.label_tables import LabelTable, Unit
+from indexer.catalog.audit_tables import AuditTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.label_tables import LabelTable, Unit
+from indexer.catalog.task_tables import TaskState, TaskTable
 from indexer.lexical import LexicalEncoder
 from indexer.records import Manifest
-from indexer.store import Point
-from indexer.task_tables import TaskState, TaskTable
+from indexer.stores.edge import EdgeEngine
+from indexer.stores.protocol import Point
 
 _TOPICS = ("telescope galaxy", "honey bees", "marathon runner")
 _DOCUMENTS = 24

@@ -14,9 +14,9 @@ from app.rest import guard
 from app.rest.application import PATHS, create_application
 from app.services.access import Role
 from app.services.keys import KeyRing
-from indexer.audit_tables import AuditTable
-from indexer.catalog import Catalog
-from indexer.key_tables import KeyRefused
+from indexer.catalog.audit_tables import AuditTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.key_tables import KeyRefused
 
 NO_KEY = "There is no key yet, so only programs on the server's own machine may ask; kalm key add NAME makes one."
 

@@ -7,9 +7,9 @@ from rest_cases import LIMITS, connect, refusal, stand_in
 from app.rest.application import create_application
 from app.services.encoders import WrongModel
 from embedder.errors import AppError
+from indexer.catalog.tables import CatalogAway
 from indexer.search import Mode, SearchRequest, SearchResult
-from indexer.store import StoreError
-from indexer.tables import CatalogAway
+from indexer.stores.protocol import StoreError
 
 
 async def ask(client, **body):

@@ -17,8 +17,8 @@ from app.services.answering import Answering
 from app.services.tasks import Tasks
 from app.ui.classify.contract import Backend
 from app.ui.i18n import Translator
+from indexer.catalog.task_tables import TaskTable
 from indexer.search import Mode, SearchRequest
-from indexer.task_tables import TaskTable
 
 HOSTILE = int(os.environ.get("KALM_TEST_HOSTILE", "12"))
 IN_FULL = HOSTILE >= 300

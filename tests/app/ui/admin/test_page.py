@@ -19,8 +19,8 @@ from app.ui.admin import pieces
 from app.ui.admin.audit import as_csv, matching
 from app.ui.admin.state import AdminState, Section, sections_for
 from app.ui.i18n import LANGUAGES, Translator, catalogue
+from indexer.catalog.task_tables import TaskTable
 from indexer.records import RunState
-from indexer.task_tables import TaskTable
 
 EDITOR = Person("Ed", Role.EDITOR)
 NASTY = "<script>alert(1)</script> **bold** $x^2$ [a](http://b) :smile: &amp; \u202eexe"

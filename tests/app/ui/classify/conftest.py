@@ -13,7 +13,7 @@ from app.services.access import OWNER
 from app.services.classify.service import ClassifyService
 from app.services.classify.tables import Example
 from app.ui.classify.contract import Backend
-from indexer.task_tables import Task, TaskRefused, TaskState
+from indexer.catalog.task_tables import Task, TaskRefused, TaskState
 
 DIM = 96
 WORDS = {

@@ -5,7 +5,7 @@ import pytest
 from app.services.access import OWNER, Forbidden
 from app.services.classify.service import AT_ONCE
 from app.services.classify.tables import Example, read_table, write_csv
-from indexer.task_tables import TaskState
+from indexer.catalog.task_tables import TaskState
 
 NASTY = '<img src=x onerror=alert(1)> **bold** $x$ [a](http://b) \u202eexe ";DROP TABLE labels;--'
 EVIL = "<script>alert(1)</script> **b** [a](http://b)"

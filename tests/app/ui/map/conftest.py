@@ -12,8 +12,8 @@ from app.services.maps.clusters import Clustering
 from app.services.maps.comparing import Comparison
 from app.services.maps.items import Item
 from app.services.maps.runs import ClusterInfo, Plan, Points, Run
-from indexer.label_tables import Unit
-from indexer.task_tables import Task, TaskState
+from indexer.catalog.label_tables import Unit
+from indexer.catalog.task_tables import Task, TaskState
 
 _MOMENT = datetime(2026, 3, 5, tzinfo=UTC)
 

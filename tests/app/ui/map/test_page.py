@@ -8,8 +8,8 @@ import pytest
 from app.services.access import Forbidden, Person, Role
 from app.services.maps.clusters import Method
 from embedder.errors import AppError
-from indexer.label_tables import Unit
-from indexer.task_tables import TaskState
+from indexer.catalog.label_tables import Unit
+from indexer.catalog.task_tables import TaskState
 
 
 def shown(page):

@@ -11,7 +11,7 @@ from app.services.notes import Suggestions
 from app.ui.search.notebook import kept_state
 from app.ui.search.state import PageState
 from embedder.errors import AppError
-from indexer.note_tables import NoteRefused, PastQuery, SavedSearch
+from indexer.catalog.note_tables import NoteRefused, PastQuery, SavedSearch
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 ID = "00000000-0000-0000-0000-000000000001"

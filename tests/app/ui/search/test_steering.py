@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from embedder.errors import AppError
-from indexer.label_tables import LabelsRefused
+from indexer.catalog.label_tables import LabelsRefused
 from indexer.records import Duplicate
 from indexer.search import Example, FacetCount, Facets, LabelFacet, Mode
 

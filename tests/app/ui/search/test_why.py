@@ -6,8 +6,8 @@ import pytest
 
 from app.ui.i18n import Translator
 from app.ui.search.why import why
-from indexer.background import Calibration
-from indexer.fusion import Evidence, Standing
+from indexer.retrieval.background import Calibration
+from indexer.retrieval.fusion import Evidence, Standing
 from indexer.search import Mode
 
 EN, ZH = Translator("en"), Translator("zh")

@@ -18,9 +18,9 @@ from app.services.sessions import COOKIE, Sessions, SignInRefused
 from app.settings import Access
 from app.ui.signin.door import Door
 from app.ui.signin.headers import SecurityHeaders
-from indexer.audit_tables import AuditTable
-from indexer.catalog import Catalog
-from indexer.session_tables import SessionTable
+from indexer.catalog.audit_tables import AuditTable
+from indexer.catalog.corpora import Catalog
+from indexer.catalog.session_tables import SessionTable
 
 PASSWORD = "correct horse battery"
 HTML = {"accept": "text/html"}

@@ -1,0 +1,118 @@
+"""Near-duplicates in the catalog: the tables of signatures and bands, and the queries that find a group."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from sqlalchemy import BigInteger, ForeignKey, insert, select
+from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
+from sqlalchemy.sql.elements import ColumnElement
+
+from indexer.catalog.tables import Base, DocumentRow, in_lists
+from indexer.duplicates import THRESHOLD, Signature, bands, from_bytes, similarity, to_bytes
+from indexer.records import Duplicate
+
+_PAIRS = 5_000
+"""Most candidates looked at for a list of bands: ten thousand copies of one page need not all be named."""
+
+_IsValid = Callable[[type[DocumentRow]], ColumnElement[bool]]
+
+
+class SignatureRow(Base):
+    """The signature of a document, as ``duplicates`` makes it."""
+
+    __tablename__ = "signatures"
+    document: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    signature: Mapped[bytes]
+
+
+class BandRow(Base):
+    """One band of a signature, mixed with the name of the corpus: bands of two corpora never meet."""
+
+    __tablename__ = "bands"
+    document: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True)
+    band: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+
+
+def add_signatures(session: Session, rows: Sequence[DocumentRow], signatures: Sequence[Signature | None]) -> None:
+    """Enter the signatures of documents that were just added to the session."""
+    session.flush()  # so that they have their numbers
+    made = [(row, own) for row, own in zip(rows, signatures, strict=True) if own is not None]
+    if made:
+        session.execute(insert(SignatureRow), [{"document": row.id, "signature": to_bytes(own)} for row, own in made])
+        entries = [{"document": row.id, "band": band} for row, own in made for band in _bands(row.corpus, own)]
+        session.execute(insert(BandRow), entries)
+
+
+def similar_documents(
+    session: Session, corpus: str, document_ids: Collection[str], is_valid: _IsValid
+) -> dict[str, tuple[Duplicate, ...]]:
+    """The near-duplicates of documents, nearest first; documents without any are left out.
+
+    Args:
+        session: Where to look.
+        corpus: Name of the corpus.
+        document_ids: Of the documents asked about.
+        is_valid: The condition that a document's row belongs to the generation looked at.
+    """
+    own = _signatures(session, corpus, document_ids, is_valid)
+    owners: defaultdict[int, set[int]] = defaultdict(set)
+    for row, (_, made) in own.items():
+        for band in _bands(corpus, made):
+            owners[band].add(row)
+    candidates: defaultdict[int, set[int]] = defaultdict(set)
+    for band, row in _sharing(session, sorted(owners)):
+        for asked in owners[band] - {row}:
+            candidates[row].add(asked)
+    found: defaultdict[str, set[Duplicate]] = defaultdict(set)
+    for row, place, theirs in _documents(session, sorted(candidates), is_valid):
+        for document_id, made in (own[asked] for asked in candidates[row]):
+            alike = similarity(made, theirs)
+            if alike >= THRESHOLD:
+                found[document_id].add(Duplicate(*place, alike))
+    return {
+        document_id: tuple(sorted(duplicates, key=lambda one: (-one.similarity, one.uri, one.key)))
+        for document_id, duplicates in found.items()
+    }
+
+
+def _signatures(
+    session: Session, corpus: str, document_ids: Collection[str], is_valid: _IsValid
+) -> dict[int, tuple[str, Signature]]:
+    """Id and signature of the documents asked about, by the number of their row."""
+    found: dict[int, tuple[str, Signature]] = {}
+    for part in in_lists(sorted(document_ids)):
+        query = (
+            select(DocumentRow.id, DocumentRow.document_id, SignatureRow.signature)
+            .join(SignatureRow, SignatureRow.document == DocumentRow.id)
+            .where(DocumentRow.corpus == corpus, DocumentRow.document_id.in_(part), is_valid(DocumentRow))
+        )
+        found |= {row: (document_id, from_bytes(stored)) for row, document_id, stored in session.execute(query)}
+    return found
+
+
+def _sharing(session: Session, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """These bands, each with the number of a document's row that has it; from the index alone."""
+    for part in in_lists(wanted):
+        query = select(BandRow.band, BandRow.document).where(BandRow.band.in_(part)).limit(_PAIRS)
+        yield from ((band, row) for band, row in session.execute(query))
+
+
+def _documents(
+    session: Session, rows: Sequence[int], is_valid: _IsValid
+) -> Iterator[tuple[int, tuple[str, str, str, str], Signature]]:
+    """Number, place and signature of documents by the numbers of their rows."""
+    for part in in_lists(rows):
+        query = (
+            select(DocumentRow, SignatureRow.signature)
+            .options(load_only(DocumentRow.document_id, DocumentRow.title, DocumentRow.uri, DocumentRow.key))
+            .join(SignatureRow, SignatureRow.document == DocumentRow.id)
+            .where(DocumentRow.id.in_(part), is_valid(DocumentRow))
+        )
+        for row, stored in session.execute(query):
+            yield row.id, (row.document_id, row.title, row.uri, row.key), from_bytes(stored)
+
+
+def _bands(corpus: str, signature: Signature) -> set[int]:
+    salt = int.from_bytes(hashlib.blake2b(corpus.encode(), digest_size=8).digest(), "little", signed=True)
+    return {band ^ salt for band in bands(signature)}

@@ -1,0 +1,1 @@
+"""Where documents come from: a folder, or an address; what is there, and what changes."""
