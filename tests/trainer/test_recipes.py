@@ -75,6 +75,10 @@ def test_the_shipped_models_recipe_names_its_tables_wherever_the_data_is():
     assert roots == [str(Path("tables") / "pretrain"), str(Path("tables") / "finetune"), "tables"]
     named = {source.name for stage in (pretrain, finetune) for source in stage.data.sources}
     again = {Path(source.path).stem for source in distill.data.sources}
+    made_of = {name.replace("_passages", "") for name in again if "_passages_" in name}
+    again -= {name for name in again if "_passages_" in name}
+    assert len(made_of) > 10
+    assert made_of < named
     assert again < named
     assert {source.name for source in finetune.data.sources} < again
     assert {source.path.partition("/")[0] for source in distill.data.sources} == {"pretrain", "finetune"}
