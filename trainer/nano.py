@@ -94,10 +94,11 @@ _TAUGHT = {
     "wordnet_gloss_en": 0.15,
     "foldoc_en": 0.2,
     "peps_en": 0.15,
-    "javaguide_zh": 0.4,
-    "laws_zh": 0.16,
-    "libreoffice_help_zh": 0.6,
+    "javaguide_zh": 1.0,
+    "laws_zh": 0.4,
+    "libreoffice_help_zh": 1.5,
     "python_docs_en_zh": 0.15,
+    "helpdocs_zh_en": 0.4,
     "libreoffice_help_en_zh": 0.3,
     "manual_sections_en_zh": 2.0,
     "debian_packages_zh_en": 2.0,
@@ -123,30 +124,8 @@ _TAUGHT_AS_ALIKE = {
 }
 """The same, both sides with the instruction of semantic similarity."""
 
-_PASSAGES = {
-    "squad_passages_en": 1.6,
-    "scitldr_passages_en": 1.0,
-    "medquad_passages_en": 0.15,
-    "covidqa_passages_en": 1.0,
-    "peps_passages_en": 0.05,
-    "linux_kernel_docs_passages_en": 0.04,
-    "debian_manuals_passages_en": 0.3,
-    "cmrc2018_passages_zh": 8.0,
-    "csl_titles_passages_zh": 1.5,
-    "csl_discipline_passages_zh": 1.5,
-    "kdconv_knowledge_passages_zh": 3.0,
-    "medical_dialogue_passages_zh": 1.0,
-    "laws_passages_zh": 0.12,
-    "javaguide_passages_zh": 0.6,
-    "libreoffice_help_passages_zh": 1.0,
-}
-"""Passages of the longer texts of those tables, each with its neighbours (``kalm train passages``)."""
-
 _CHINESE_SHARE, _ENGLISH_SHARE = 1.6, 0.5
-"""How much more, and less, often the tables of the third stage are visited than their weights say, passages aside."""
-
-_SENTENCES_BESIDE_PASSAGES = {"squad_sentences_en": 0.5}
-"""Rows that the third stage visits less, since passages are made of them."""
+"""How much more, and less, often the tables of the third stage are visited than their weights say."""
 
 
 def weak_pairs() -> tuple[Source, ...]:
@@ -167,8 +146,7 @@ def taught_rows() -> tuple[Source, ...]:
     )
     # Reranking has the instruction of retrieval; being named, it goes before what the tables say of themselves.
     again = tuple(source.model_copy(update={"task": "Reranking"}) for source in _sources(_TAUGHT, "pretrain/"))
-    labelled = _sources(_LABELLED | _SENTENCES_BESIDE_PASSAGES, "finetune/")
-    return tuple(map(_leaning, labelled + again + alike)) + _sources(_PASSAGES, "pretrain/")
+    return tuple(map(_leaning, _sources(_LABELLED, "finetune/") + again + alike))
 
 
 def _leaning(source: Source) -> Source:

