@@ -142,11 +142,11 @@ def test_a_table_comes_in_batches_and_may_be_left(process, tmp_path):
 def test_the_time_that_the_caller_takes_is_not_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "some words of a row"}\n' * 1000)
-    with ReaderProcess(Limits(seconds=2.0)) as process:
+    with ReaderProcess(Limits(seconds=4.0)) as process:
         list(process.read(path, "rows.jsonl"))
         documents = process.read(path, "rows.jsonl")
         next(documents)
-        time.sleep(2.2)
+        time.sleep(4.2)
         assert sum(1 for _ in documents) == 999
 
 
