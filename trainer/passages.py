@@ -58,11 +58,15 @@ def passage_table(table: pa.Table, settings: PassageSettings) -> pa.Table:
     Its licence, language and other metadata are kept.
 
     Raises:
-        InvalidData: If a column is not there, or no text is long enough for a passage.
+        InvalidData: If a column is not there or holds no texts, or no text is long enough for a passage.
     """
     needed = ("query", "positive") if settings.joined else ("positive",)
     if missing := [name for name in needed if name not in table.column_names]:
         raise InvalidData(f"The table has no column {missing[0]!r}; passages are made of {' and '.join(needed)}.")
+    for name in needed:
+        if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
+            raise InvalidData(f"The column {name!r} holds {table[name].type}; passages are made of columns of text.")
+    table = table.select(needed).drop_null()  # a row without a text says nothing
     answers: list[str] = table["positive"].to_pylist()
     rows = list(
         _joined(table["query"].to_pylist(), answers, settings) if settings.joined else _cropped(answers, settings)

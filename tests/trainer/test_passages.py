@@ -85,7 +85,8 @@ def test_the_same_seed_gives_the_same_rows_and_the_licence_stays():
     [
         ({"text": [BEES]}, PassageSettings(), "no column 'positive'"),
         ({"positive": [BEES]}, PassageSettings(joined=True), "no column 'query'"),
-        ({"positive": ["short", ""]}, PassageSettings(), "long enough"),
+        ({"positive": ["short", "", None]}, PassageSettings(), "long enough"),
+        ({"positive": [[BEES]]}, PassageSettings(), "columns of text"),
     ],
 )
 def test_tables_without_passages_are_refused(columns, settings, reason):
