@@ -12,6 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from embedder.scaled import Scaled
+
 _STEPS = 127
 """Codes of a state on either side of zero."""
 
@@ -29,12 +31,14 @@ class Int8Linear:
         scales: ``(O,)`` float32, one for each output.
         zeros: ``(O,)`` zero points, all of them zero.
         bias: ``(O,)`` or None.
+        dtype: Of what comes out, that of the weight before it was rounded.
     """
 
     packed: Tensor
     scales: Tensor
     zeros: Tensor
     bias: Tensor | None
+    dtype: torch.dtype
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None) -> Self:
@@ -43,18 +47,25 @@ class Int8Linear:
         scales = precise.abs().amax(dim=1).clamp_min_(_SMALLEST).div_(_STEPS)
         codes = (precise / scales[:, None]).round_().to(torch.int8)
         packed = torch.ops.onednn.qlinear_prepack(codes, None)
-        return cls(packed, scales, torch.zeros(len(scales), dtype=torch.int32), bias)
+        return cls(packed, scales, torch.zeros(len(scales), dtype=torch.int32), bias, weight.dtype)
 
     @property
     def inputs(self) -> int:
         """I."""
         return int(self.packed.shape[0])
 
-    def __call__(self, states: Tensor) -> Tensor:
-        """``(N, I)`` to ``(N, O)``, in the arithmetic of the states."""
-        codes, scales = rounded(states)
-        product = self.multiply(codes, states.dtype).mul_(scales)
-        return product if self.bias is None else product.add_(self.bias)
+    def __call__(self, rows: Scaled) -> Scaled:
+        """``(N, I)`` to ``(N, O)``."""
+        return self.given(rounded(rows))
+
+    def prepared(self, rows: Scaled) -> Scaled:
+        """Rows as they are multiplied, for several products of the same: codes and their scales."""
+        return rounded(rows)
+
+    def given(self, prepared: Scaled) -> Scaled:
+        """The product of prepared rows."""
+        product = Scaled(self.multiply(prepared.values, self.dtype), prepared.scales)
+        return product if self.bias is None else Scaled(product.whole().add_(self.bias))
 
     def multiply(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """The product alone, without the scales of the rows, in ``dtype``."""
@@ -64,13 +75,14 @@ class Int8Linear:
         return product
 
 
-def rounded(states: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes of states ``(N, I)``, 1 to 255 with 128 for zero, and the scale of each row ``(N, 1)``, of their dtype."""
-    precise = states.float()
+def rounded(rows: Scaled) -> Scaled:
+    """Codes of rows ``(N, I)``, 1 to 255 with 128 for zero, and what they are multiples of."""
+    precise = rows.values.float()
     largest = torch.maximum(precise.amax(dim=1, keepdim=True), -precise.amin(dim=1, keepdim=True)).clamp_min_(_SMALLEST)
     # By way of signed bytes: torch converts to those seven times as fast.
-    codes = (precise * (_STEPS / largest)).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO)
-    return codes, (largest / _STEPS).to(states.dtype)
+    codes = precise.mul_(_STEPS / largest).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO)
+    step = largest.div_(_STEPS)
+    return Scaled(codes, step if rows.scales is None else step.mul_(rows.scales))
 
 
 @cache
@@ -93,13 +105,14 @@ def gain(dtype: torch.dtype, width: int, rows: int = 512, repeats: int = 5) -> f
     """How many times as fast as in ``dtype`` a feed-forward product of a model of this width is, rounding included."""
     weight, states = torch.ones(4 * width, width, dtype=dtype), torch.ones(rows, width, dtype=dtype)
     coded = Int8Linear.of(weight, None)
-    coded(states)  # the first of a shape pays for its set-up
+    coded(Scaled(states.clone()))  # the first of a shape pays for its set-up
     plain, fast = float("inf"), float("inf")
     for _ in range(repeats):
+        taken = Scaled(states.clone())
         began = time.perf_counter()
         torch.nn.functional.linear(states, weight)
         between = time.perf_counter()
-        coded(states)
+        coded(taken)
         plain, fast = min(plain, between - began), min(fast, time.perf_counter() - between)
     return plain / fast
 

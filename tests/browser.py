@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 _IDLE = "new Promise(done => requestIdleCallback(() => requestIdleCallback(done)))"
-"""The run is over a few milliseconds before everything it sent is on the screen."""
+"""The address changes, and a run begins and ends, a few milliseconds before the screen shows it."""
 
 
 class Visitor:
@@ -32,9 +32,14 @@ class Visitor:
     def settle(self, **params):
         """Wait until the address holds these parameters and the page has been drawn for them."""
         self.page.wait_for_url(lambda url: params.items() <= self.params(url).items())
-        self.page.locator(".stApp[data-test-script-state=notRunning]").wait_for()
-        self.page.locator("[data-stale=true]").first.wait_for(state="detached")
+        idle = self.page.locator(".stApp[data-test-script-state=notRunning]")
         self.page.evaluate(_IDLE)
+        while True:
+            idle.wait_for()
+            self.page.locator("[data-stale=true]").first.wait_for(state="detached")
+            self.page.evaluate(_IDLE)
+            if idle.count():
+                break
         return self
 
     def params(self, url=None):

@@ -131,8 +131,12 @@ def _loss(**settings: object) -> Callable[[Recipe], Recipe]:
     return lambda recipe: _each(recipe, change)
 
 
-def _data(**settings: object) -> Callable[[Recipe], Recipe]:
+def _labelled(**settings: object) -> Callable[[Recipe], Recipe]:
+    """The data of all stages but the first, whose pairs have no labels: runs have that stage in common."""
+
     def change(stage: StageConfig) -> StageConfig:
+        if stage.name == "pretrain":
+            return stage
         return stage.model_copy(update={"data": stage.data.model_copy(update=settings)})
 
     return lambda recipe: _each(recipe, change)
@@ -166,8 +170,8 @@ ABLATIONS = (
     Ablation("no-distillation", "without distillation", _without("distill")),
     Ablation("no-soup", "without soup", _without("soup")),
     Ablation("no-instructions", "without instructions", _variant(instructions=False)),
-    Ablation("labels", "labels' names alone as positives", _data(example_share=0.0)),
-    Ablation("examples", "texts of the class alone as positives", _data(example_share=1.0)),
+    Ablation("labels", "labels' names alone as positives", _labelled(example_share=0.0)),
+    Ablation("examples", "texts of the class alone as positives", _labelled(example_share=1.0)),
 )
 """The variants; ``full`` is what they are compared with."""
 

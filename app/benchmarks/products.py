@@ -16,7 +16,8 @@ from torch import Tensor
 from app.benchmarks.machine import machine
 from embedder.encoder import Embedder
 from embedder.hardware import BYTES, DTYPES
-from embedder.unpadded import Linear, Product, UnpaddedDecoder
+from embedder.scaled import Linear
+from embedder.unpadded import Product, UnpaddedDecoder
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
 

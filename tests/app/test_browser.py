@@ -95,9 +95,10 @@ def test_an_analyst_asks_why_and_for_more_like_it_and_saves_the_list(visit, tmp_
         first, address = visitor.titles()[0], visitor.page.url
         visitor.page.get_by_role("button", name="More like this").first.click()
         visitor.page.wait_for_url(lambda url: "like" in visitor.params(url))
-        visitor.settle()
-        assert first not in visitor.titles()
-        visitor.click(re.compile(f"^Like: {re.escape(first[:12])}"))
+        alike = re.compile(f"^Like: {re.escape(first[:12])}")
+        visitor.page.get_by_role("button", name=alike).wait_for()
+        assert first not in visitor.settle().titles()
+        visitor.click(alike)
         visitor.page.wait_for_url(lambda url: "like" not in visitor.params(url))
         assert visitor.settle().titles()[0] == first
         assert visitor.params() == visitor.params(address)

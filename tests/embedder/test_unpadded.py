@@ -51,7 +51,8 @@ def test_bfloat16_is_as_close_as_with_padding(family):
     rows = [list(range(5, 5 + length)) for length in (16, 11, 7, 7, 3, 1)]
     exact = pair(family)[1](rows)
     padded, unpadded = (forward(rows) for forward in pair(family, torch.bfloat16))
-    assert torch.cosine_similarity(unpadded, exact).min() > 0.999
+    lost, allowed = (1 - torch.cosine_similarity(vectors, exact) for vectors in (unpadded, padded))
+    assert lost.max() < 2 * allowed.max() < 2e-3
     assert torch.cosine_similarity(unpadded, padded).min() > 0.999
 
 
