@@ -246,6 +246,8 @@ class StageConfig(_Frozen):
     log_every: Positive = 10
     evaluate_every: Positive | None = None
     """Steps between two evaluations; None evaluates before the first step and after the last."""
+    evaluate_before: bool = True
+    """Whether there is one before the first step, to see what the stage gains."""
     evaluation: str = ""
     """A folder of MTEB-shaped tasks; empty evaluates nothing."""
     evaluation_texts: Positive = 2000

@@ -89,7 +89,7 @@ class Loop:
         """
         config, last = self._parts.config, self._parts.total_steps
         first = self._resume()
-        if first == 0:
+        if first == 0 and config.evaluate_before:
             self._evaluate(0)
         self._parts.student.model.train()
         for step, (examples, batch) in _ahead(self._prepare, first, last):

@@ -183,10 +183,11 @@ def _seeded(variant: Recipe, recipe: Recipe, seed: int) -> Recipe:
 
 
 def _quiet(recipe: Recipe) -> Recipe:
-    """Scored after the last stage of training, and after the soup."""
+    """Scored after the last stage of training and after the soup, and at no other time."""
     trained = [stage for stage in recipe.stages if isinstance(stage, StageConfig)]
+    last = {"evaluate_every": None, "evaluate_before": False}
     silent = {"evaluation": "", "evaluate_every": None}
-    return _each(recipe, lambda stage: stage if stage is trained[-1] else stage.model_copy(update=silent))
+    return _each(recipe, lambda stage: stage.model_copy(update=last if stage is trained[-1] else silent))
 
 
 def _share_stages(recipe: Recipe, place: Path, shared: Path) -> None:

@@ -22,10 +22,10 @@ from embedder.unpadded import Product, UnpaddedDecoder
 Arithmetic = Literal["float32", "bfloat16", "int8"]
 
 SHAPES: dict[str, tuple[tuple[int, int], ...]] = {
-    "qwen2-0.5b": ((896, 1152), (896, 896), (896, 9728), (4864, 896)),
-    "kalm-nano": ((640, 1536), (1024, 640), (640, 4096), (2048, 640)),
+    "qwen2-0.5b": ((896, 1152), (896, 896), (896, 4864), (896, 4864), (4864, 896)),
+    "kalm-nano": ((640, 1536), (1024, 640), (640, 2048), (640, 2048), (2048, 640)),
 }
-"""Inputs and outputs of the products of one layer: queries, keys and values; out; gate and up; down."""
+"""Inputs and outputs of the products of one layer: queries, keys and values; out; gate; up; down."""
 
 _ROWS = (32, 128, 512, 2048)
 _COPIED_BYTES = 2**28

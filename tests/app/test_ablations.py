@@ -79,6 +79,9 @@ def test_variants_are_trained_scored_and_compared(tmp_path, tasks, monkeypatch):
     stages = {path.name.partition("-")[2] for path in (tmp_path / "runs" / "stages").iterdir()}
     assert stages == {"pretrain", "finetune", "soup"}
     assert len(list((tmp_path / "runs" / "stages").iterdir())) == 6
+    last = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("full-*/2-finetune/manifest.json")]
+    assert len(last) == 2
+    assert all(facts["scores"] and not facts["scores_before"] for facts in last)
     table = as_table(report)
     assert "| the whole recipe | 2 |" in table
     assert "±" in table
