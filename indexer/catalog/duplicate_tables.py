@@ -4,8 +4,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from sqlalchemy import BigInteger, ForeignKey, insert, select
-from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, and_, insert, select
+from sqlalchemy.orm import Mapped, Session, aliased, load_only, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
 from indexer.catalog.tables import Base, DocumentRow, in_lists
@@ -13,7 +13,7 @@ from indexer.duplicates import THRESHOLD, Signature, bands, from_bytes, similari
 from indexer.records import Duplicate
 
 _PAIRS = 5_000
-"""Most candidates looked at for a list of bands: ten thousand copies of one page need not all be named."""
+"""Most candidates looked at for a list of documents: ten thousand copies of one page need not all be named."""
 
 _IsValid = Callable[[type[DocumentRow]], ColumnElement[bool]]
 
@@ -55,47 +55,55 @@ def similar_documents(
         document_ids: Of the documents asked about.
         is_valid: The condition that a document's row belongs to the generation looked at.
     """
-    own = _signatures(session, corpus, document_ids, is_valid)
-    owners: defaultdict[int, set[int]] = defaultdict(set)
-    for row, (_, made) in own.items():
-        for band in _bands(corpus, made):
-            owners[band].add(row)
+    ids = _rows(session, corpus, document_ids, is_valid)
     candidates: defaultdict[int, set[int]] = defaultdict(set)
-    for band, row in _sharing(session, sorted(owners)):
-        for asked in owners[band] - {row}:
-            candidates[row].add(asked)
+    for asked, row in _sharing(session, sorted(ids)):
+        candidates[row].add(asked)
+    own = _signatures(session, sorted(set().union(*candidates.values())))
     found: defaultdict[str, set[Duplicate]] = defaultdict(set)
     for row, place, theirs in _documents(session, sorted(candidates), is_valid):
-        for document_id, made in (own[asked] for asked in candidates[row]):
-            alike = similarity(made, theirs)
+        for asked in candidates[row]:
+            alike = similarity(own[asked], theirs)
             if alike >= THRESHOLD:
-                found[document_id].add(Duplicate(*place, alike))
+                found[ids[asked]].add(Duplicate(*place, alike))
     return {
         document_id: tuple(sorted(duplicates, key=lambda one: (-one.similarity, one.uri, one.key)))
         for document_id, duplicates in found.items()
     }
 
 
-def _signatures(
-    session: Session, corpus: str, document_ids: Collection[str], is_valid: _IsValid
-) -> dict[int, tuple[str, Signature]]:
-    """Id and signature of the documents asked about, by the number of their row."""
-    found: dict[int, tuple[str, Signature]] = {}
+def _rows(session: Session, corpus: str, document_ids: Collection[str], is_valid: _IsValid) -> dict[int, str]:
+    """The documents asked about, by the number of their row."""
+    found: dict[int, str] = {}
     for part in in_lists(sorted(document_ids)):
-        query = (
-            select(DocumentRow.id, DocumentRow.document_id, SignatureRow.signature)
-            .join(SignatureRow, SignatureRow.document == DocumentRow.id)
-            .where(DocumentRow.corpus == corpus, DocumentRow.document_id.in_(part), is_valid(DocumentRow))
+        query = select(DocumentRow.id, DocumentRow.document_id).where(
+            DocumentRow.corpus == corpus, DocumentRow.document_id.in_(part), is_valid(DocumentRow)
         )
-        found |= {row: (document_id, from_bytes(stored)) for row, document_id, stored in session.execute(query)}
+        found |= {row: document_id for row, document_id in session.execute(query)}
     return found
 
 
-def _sharing(session: Session, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """These bands, each with the number of a document's row that has it; from the index alone."""
-    for part in in_lists(wanted):
-        query = select(BandRow.band, BandRow.document).where(BandRow.band.in_(part)).limit(_PAIRS)
-        yield from ((band, row) for band, row in session.execute(query))
+def _sharing(session: Session, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Each of these rows with every other that has a band of its own; from the indexes alone."""
+    own, other = aliased(BandRow), aliased(BandRow)
+    for part in in_lists(rows):
+        query = (
+            select(own.document, other.document)
+            .join(other, and_(other.band == own.band, other.document != own.document))
+            .where(own.document.in_(part))
+            .distinct()
+            .limit(_PAIRS)
+        )
+        yield from ((asked, row) for asked, row in session.execute(query))
+
+
+def _signatures(session: Session, rows: Sequence[int]) -> dict[int, Signature]:
+    """Signatures by the number of their document's row."""
+    found: dict[int, Signature] = {}
+    for part in in_lists(rows):
+        query = select(SignatureRow.document, SignatureRow.signature).where(SignatureRow.document.in_(part))
+        found |= {row: from_bytes(stored) for row, stored in session.execute(query)}
+    return found
 
 
 def _documents(
