@@ -74,7 +74,7 @@ def test_products_are_all_there_and_counted_once(encoder):
     ]
     ours = Products.of(encoder)
     assert sum(product.weight.numel() for product in ours.products) == sum(weights)
-    assert len(ours.products) == 4 * 3  # joined as they are multiplied, in three layers
+    assert len(ours.products) == 5 * 3  # queries, keys and values are one, in each of three layers
     assert ours.seconds(8) > 0
 
 
