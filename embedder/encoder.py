@@ -20,7 +20,7 @@ from embedder.model import EmbeddingModel, Forward, PaddedForward
 from embedder.prompts import PromptPolicy
 from embedder.protocol import InvalidInput, Side, TokenSpans, Vectors, check_texts
 from embedder.tokenization import TextTokenizer, Tokenized, token_batches
-from embedder.turns import Turns
+from embedder.turns import Turns, in_passing
 from embedder.unpadded import UnpaddedDecoder
 from embedder.vectors import narrow, truncate_and_normalize
 
@@ -112,6 +112,18 @@ class Embedder:
             InvalidInput: If ``dim`` or ``max_tokens`` is not one the model has.
             UnknownSetting: If ``device`` or ``dtype`` does not exist here.
         """
+        return in_passing(lambda: cls._load(name_or_path, dim, device, dtype, max_tokens, batch_tokens))
+
+    @classmethod
+    def _load(
+        cls,
+        name_or_path: str | None,
+        dim: int | None,
+        device: str,
+        dtype: str,
+        max_tokens: int | None,
+        batch_tokens: int | None,
+    ) -> Self:
         location = locate(name_or_path)
         checkpoint = read_checkpoint(location.folder)
         limit = _longest(location, checkpoint, max_tokens)

@@ -12,8 +12,9 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,10 @@ from embedder.errors import AppError
 from embedder.model import Forward
 
 Rows = Sequence[Sequence[int]]
+_Result = TypeVar("_Result")
+
+THREAD = "encoder"
+"""Name of the thread that computes."""
 
 BATCH_TOKENS = 1024
 """Most tokens, of texts that different people wait for, in one pass; a text or a list with more goes alone."""
@@ -166,7 +171,7 @@ class Turns:
         """Stand in a line, and see that somebody computes."""
         line.append(asked := _Asked(rows))
         if self._thread is None or not self._thread.is_alive():  # dead in a fork of the process that started it
-            self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
             self._thread.start()
         self._changed.notify()
         return asked
@@ -231,6 +236,18 @@ class Turns:
         shares = torch.split(vectors, [len(texts) for _, texts in together.texts])
         for (asked, _), share in zip(together.texts, shares, strict=True):
             asked.add(share)
+
+
+def in_passing(work: Callable[[], _Result]) -> _Result:
+    """Compute in a thread that ends, set to as many threads of torch's as this one."""
+    threads = torch.get_num_threads()
+
+    def alone() -> _Result:
+        torch.set_num_threads(threads)
+        return work()
+
+    with ThreadPoolExecutor(1, "passing") as pool:
+        return pool.submit(alone).result()
 
 
 def _end(is_over: threading.Event, computing: threading.Lock) -> None:

@@ -1,11 +1,13 @@
 """Tokens per second of this encoder and of sentence-transformers, on the same weights and the same texts.
 
 Every round runs every contestant once, so that a noisy minute hits all of them, and the best round of each counts.
+Only one at a time has threads of OpenMP's: those of several would be more than the processors, and slow (``turns.py``).
 """
 
 import itertools
 import random
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +26,7 @@ from embedder.checkpoint import load_backbone, load_tokenizer, read_checkpoint, 
 from embedder.encoder import Embedder
 from embedder.hardware import BYTES, UnknownSetting, bytes_here, dtype_name
 from embedder.packing import PACKED_FILE
+from embedder.turns import THREAD, in_passing
 from indexer.readers import UnreadableFile, read
 from indexer.records import Corpus
 from indexer.sources.folders import find_files
@@ -68,15 +71,16 @@ def bench_encode(wanted: EncodeBench) -> dict[str, Any]:
     """
     passages = passages_of(wanted.texts)
     with _model_folder(wanted.model, passages) as place, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         ours = Embedder.load(str(place) if wanted.model == RANDOM_MODEL else wanted.model)
         texts, counts = texts_of(passages, ours, wanted.tokens, wanted.length)
-        same = _ours(ours) | _sentence_transformers(place, ours.max_tokens)
+        same = _ours(ours) | in_passing(lambda: _sentence_transformers(place, ours.max_tokens))
         if wanted.with_onnx:
-            same |= onnx_contestants(place, ours.max_tokens, Path(scratch))
-        other = {} if wanted.peer is None else _other_model(wanted.peer)
+            same |= in_passing(lambda: onnx_contestants(place, ours.max_tokens, folder))
+        peer = wanted.peer
+        other = {} if peer is None else in_passing(lambda: _other_model(peer))
         best = _best_of(same | other, texts, wanted.rounds)
-        products = Products.of(ours)
-        alone = min(products.seconds(_PRODUCT_TOKENS) for _ in range(_PRODUCT_ROUNDS)) / _PRODUCT_TOKENS
+        alone = _seconds_alone(Products.of(ours))
     rates = {name: round(sum(counts) / seconds) for name, seconds in best.items()}
     first, *others = [rates[name] for name in same if name == next(iter(same)) or not name.startswith(_OURS)]
     return {
@@ -98,13 +102,31 @@ def bench_encode(wanted: EncodeBench) -> dict[str, Any]:
 def _best_of(contestants: Mapping[str, Contestant], texts: list[str], rounds: int) -> dict[str, float]:
     """Seconds of the best round of each."""
     for encode in contestants.values():
-        encode(texts[:4])  # the first call of each pays for set-up
+        _seconds(encode, texts[:4])  # the first call of each pays for set-up
     best = dict.fromkeys(contestants, float("inf"))
     for _, (name, encode) in itertools.product(range(rounds), contestants.items()):
+        best[name] = min(best[name], _seconds(encode, texts))
+    return best
+
+
+def _seconds(encode: Contestant, texts: list[str]) -> float:
+    """Time of one call, when no other contestant has threads left and in a thread that leaves none."""
+    while any(thread.name == THREAD for thread in threading.enumerate()):
+        time.sleep(0.1)
+
+    def timed() -> float:
+        encode(texts[:1])  # makes the team
         start = time.perf_counter()
         encode(texts)
-        best[name] = min(best[name], time.perf_counter() - start)
-    return best
+        return time.perf_counter() - start
+
+    return in_passing(timed)
+
+
+def _seconds_alone(products: Products) -> float:
+    """Time that the products of a token take."""
+    runs = in_passing(lambda: [products.seconds(_PRODUCT_TOKENS) for _ in range(_PRODUCT_ROUNDS)])
+    return min(runs) / _PRODUCT_TOKENS
 
 
 def _ours(encoder: Embedder) -> dict[str, Contestant]:
@@ -152,14 +174,16 @@ def _model_folder(model: str, passages: list[str]) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
-        if folder is None:
-            _write_random(place, passages)
-        else:
-            checkpoint = read_checkpoint(folder)
-            backbone, tokenizer = load_backbone(checkpoint, torch.float32), load_tokenizer(folder)
-            limit = checkpoint.max_tokens or _MAX_TOKENS
-            save_checkpoint(place, backbone, tokenizer, dims=checkpoint.dims, max_tokens=limit, prompts={})
+        in_passing(lambda: _write_random(place, passages) if folder is None else _write_unpacked(place, folder))
         yield place
+
+
+def _write_unpacked(place: Path, folder: Path) -> None:
+    """Packed weights in float32."""
+    checkpoint = read_checkpoint(folder)
+    backbone, tokenizer = load_backbone(checkpoint, torch.float32), load_tokenizer(folder)
+    limit = checkpoint.max_tokens or _MAX_TOKENS
+    save_checkpoint(place, backbone, tokenizer, dims=checkpoint.dims, max_tokens=limit, prompts={})
 
 
 def _write_random(place: Path, passages: list[str]) -> None:

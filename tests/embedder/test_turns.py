@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, SLICE_TOKENS, EncoderBusy, Turns
+from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, SLICE_TOKENS, EncoderBusy, Turns, in_passing
 
 PATIENCE = 20
 
@@ -272,3 +272,31 @@ def test_under_a_crowd_nobody_waits_for_ever():
     with ThreadPoolExecutor(32) as pool:
         futures = [pool.submit(turns.work if n % 7 == 0 else turns.ask, [[n]]) for n in range(1000)]
         assert np.array_equal([int(future.result(PATIENCE)) for future in futures], np.arange(1000))
+
+
+_LOADED = """
+import threading
+from pathlib import Path
+from embedder import Embedder
+import torch
+torch.set_num_threads(2)
+def tasks(): return len(list(Path("/proc/self/task").iterdir()))
+before = tasks()
+embedder = Embedder.load(dtype="float32")
+print(tasks() - before)
+embedder.encode_documents(["a text"] * 64)
+print([thread.name for thread in threading.enumerate() if thread is not threading.main_thread()])
+"""
+
+
+def test_loading_leaves_no_threads_behind():
+    """Those of a second team would be more than the processors, and make every step of a pass wait."""
+    done = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["0", "['encoder']"]
+
+
+def test_what_is_computed_in_passing_is_given_or_raised():
+    assert in_passing(torch.get_num_threads) == torch.get_num_threads()
+    assert in_passing(threading.current_thread) not in threading.enumerate()
+    with pytest.raises(ZeroDivisionError):
+        in_passing(lambda: 1 / 0)
