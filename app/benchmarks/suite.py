@@ -125,6 +125,10 @@ def _of_an_index(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "p95_over_before" in report:
         errors = sum(report[when]["errors"] for when in ("before", "during", "after"))
         yield "searches beside a rebuild: p95 over that before it, errors", f"{report['p95_over_before']}, {errors}"
+    if "worst_difference" in report:
+        for leg, mean in report["means"].items():
+            yield f"{leg} search: mean nDCG@10", f"{mean}"
+        yield "hybrid search: least gain over the better leg of a task", f"{report['worst_difference']:+}"
     if "served_over_in_process" in report:
         yield "texts a second served, over those in process", f"{report['served_over_in_process']}"
 
