@@ -96,16 +96,18 @@ class UnpaddedDecoder:
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
-        """Mean of the token states of each text, see :class:`~embedder.model.Forward`; stops before every layer."""
+        """Mean of the token states of each text, see :class:`~embedder.model.Forward`; may stop twice a layer."""
         shape = Shape.of([len(row) for row in rows])
         ids = torch.zeros(len(shape.positions), dtype=torch.int64)
         ids[: shape.tokens] = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
         states: Tensor = self._backbone.embed_tokens(ids)  # (N, D)
         rotations = {kind: self._rotation(kind, shape) for kind in {layer.rotary for layer in self._layers}}
+        pause = between or (lambda: None)
         for layer in self._layers:
-            if between:
-                between()
-            states = _after_layer(states, layer, rotations[layer.rotary], shape)
+            pause()
+            states = _after_attention(states, layer, rotations[layer.rotary], shape)
+            pause()
+            states = _added(states, _fed(layer.before_mlp.ahead(states), layer), layer.after_mlp)
         precise = self._norm(states[: shape.tokens]).float()
         lengths = torch.tensor([span.tokens for span in shape.spans])
         return torch.segment_reduce(precise, "mean", lengths=lengths)
@@ -122,11 +124,10 @@ class UnpaddedDecoder:
         return known.at(shape.positions)
 
 
-def _after_layer(states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape) -> Tensor:
+def _after_attention(states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape) -> Tensor:
     """``(N, D)`` to ``(N, D)``."""
     attended = layer.attention(layer.joined(layer.before_attention.ahead(states)), rotation, shape)
-    states = _added(states, layer.out(Scaled(attended)), layer.after_attention)
-    return _added(states, _fed(layer.before_mlp.ahead(states), layer), layer.after_mlp)
+    return _added(states, layer.out(Scaled(attended)), layer.after_attention)
 
 
 def _added(states: Tensor, rows: Scaled, norm: Norm | None) -> Tensor:
