@@ -48,11 +48,13 @@ def test_neighbours_and_order_move_nothing(both, rows, seed):
 
 @FAMILIES
 def test_bfloat16_is_as_close_as_with_padding(family):
-    rows = [list(range(5, 5 + length)) for length in (16, 11, 7, 7, 3, 1)]
+    draw = np.random.default_rng(1).integers
+    rows = [draw(5, 399, length).tolist() for length in (16, 11, 7, 7, 3, 1) for _ in range(20)]
     exact = pair(family)[1](rows)
     padded, unpadded = (forward(rows) for forward in pair(family, torch.bfloat16))
     lost, allowed = (1 - torch.cosine_similarity(vectors, exact) for vectors in (unpadded, padded))
-    assert lost.max() < 2 * allowed.max() < 2e-3
+    assert lost.max() < 1e-3
+    assert lost.mean() < 1.25 * allowed.mean()
     assert torch.cosine_similarity(unpadded, padded).min() > 0.999
 
 
