@@ -1,12 +1,19 @@
 """A person at a browser window."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
-_IDLE = "new Promise(done => requestIdleCallback(() => requestIdleCallback(done)))"
-"""The address changes, and a run begins and ends, a few milliseconds before the screen shows it."""
+_IDLE = "new Promise(done => requestIdleCallback(() => requestIdleCallback(done, {timeout: 500}), {timeout: 500}))"
+"""The address changes, and a run begins and ends, a few milliseconds before the screen shows it.
+
+A browser that has too much to do is never idle.
+"""
+
+_SECONDS = 60
+"""Time for anything that is waited for."""
 
 
 class Visitor:
@@ -33,14 +40,15 @@ class Visitor:
         """Wait until the address holds these parameters and the page has been drawn for them."""
         self.page.wait_for_url(lambda url: params.items() <= self.params(url).items())
         idle = self.page.locator(".stApp[data-test-script-state=notRunning]")
+        deadline = time.monotonic() + _SECONDS
         self.page.evaluate(_IDLE)
         while True:
             idle.wait_for()
             self.page.locator("[data-stale=true]").first.wait_for(state="detached")
             self.page.evaluate(_IDLE)
             if idle.count():
-                break
-        return self
+                return self
+            assert time.monotonic() < deadline, "the page is drawn again and again"
 
     def params(self, url=None):
         """What an address, or the one shown now, asks for."""
@@ -73,7 +81,7 @@ def open_window(browser, url, **options) -> Iterator[Visitor]:
     requests, complaints = [], []
     with browser.new_context(**({"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | options)) as context:
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(_SECONDS * 1000)
         page.on("request", lambda request: requests.append(request.url))
         page.on("websocket", lambda socket: requests.append(socket.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
