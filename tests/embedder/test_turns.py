@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, SLICE_TOKENS, EncoderBusy, Turns, in_passing
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Model:
@@ -173,15 +173,17 @@ def test_an_end_of_the_program_waits_for_the_pass_and_not_for_the_list(tmp_path)
     program = """
 import threading, time, torch
 from embedder.turns import Turns
+begun = threading.Event()
 def forward(rows, between=None):
     print("begun", flush=True)
-    time.sleep(0.3)
+    begun.set()
+    time.sleep(1)
     print("ended", flush=True)
     return torch.zeros(len(rows), 1)
 turns = Turns(forward)
 for _ in range(9):
     threading.Thread(target=turns.work, args=([[1] * 2000],), daemon=True).start()
-time.sleep(0.1)
+begun.wait()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.split() == ["begun", "ended"]
