@@ -76,8 +76,8 @@ class Visitor:
 
 
 @contextmanager
-def open_window(browser, url, **options) -> Iterator[Visitor]:
-    """Open a window; in the end it must have asked nobody but this machine, and found nothing to complain about."""
+def open_window(browser, url, hosts=("localhost",), **options) -> Iterator[Visitor]:
+    """Open a window; in the end it must have asked nobody but these hosts, and found nothing to complain about."""
     requests, complaints = [], []
     with browser.new_context(**({"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | options)) as context:
         page = context.new_page()
@@ -88,7 +88,7 @@ def open_window(browser, url, **options) -> Iterator[Visitor]:
         page.on("console", lambda said: complaints.append(said.text) if _is_complaint(said) else None)
         yield Visitor(page, url)
     assert complaints == []
-    assert {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))} == {"localhost"}
+    assert {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))} == {*hosts}
 
 
 def _is_complaint(said):

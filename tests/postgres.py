@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from ports import free_port
 
 PASSWORD = "pa55 w:rd/ÄÖ@%?"
 """Of the superuser ``tests``: with everything in it that has to be escaped in an address."""
@@ -69,8 +70,7 @@ def running_postgres(binaries: Path) -> Iterator[Postgres]:
         if identity:
             shutil.chown(folder, identity["user"], identity["group"])
         data = _new_cluster(binaries, folder, identity)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         flags = [word for setting in _QUICK for word in ("-c", setting)]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

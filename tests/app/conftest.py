@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from unittest import mock
 
 import pytest
 from conftest import skip_or_fail
+from ports import free_port, wait_for
 
 if TYPE_CHECKING:
     from app.bootstrap import Services
@@ -200,16 +200,15 @@ def serve(start) -> Callable[..., object]:
     """A context manager: ``kalm serve`` for the length of a block, ended by SIGTERM, quiet on standard error."""
 
     @contextmanager
-    def running(data: Path, **settings: object) -> Iterator[Server]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    def running(data: Path, port: int = 0, **settings: object) -> Iterator[Server]:
+        port = port or free_port()
         with start(data, "serve", "--port", port, **settings) as process:
             said: list[str] = []
             reader = threading.Thread(target=lambda: said.extend(process.stderr))  # a full pipe would stop the server
             reader.start()
             server = Server(f"http://localhost:{port}", process)
             try:
-                _wait_until_up(server)
+                wait_for(f"{server.url}/healthz", process, _START_SECONDS)
                 yield server
             finally:
                 process.send_signal(signal.SIGTERM)
@@ -223,18 +222,6 @@ def serve(start) -> Callable[..., object]:
             assert process.stdout.read() == ""
 
     return running
-
-
-def _wait_until_up(server: Server) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            server.healthz()
-            return
-        except OSError:
-            assert server.process.poll() is None, "the server ended while it started"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

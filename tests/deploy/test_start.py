@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from deployment import DOCKERFILE, MAKING_SECRETS, SERVICES
+from ports import free_port
 from postgres import programs
 
 PROGRAMS = Path(sys.executable).parent
@@ -60,8 +60,7 @@ class Deployed:
     def __init__(self, folder, secrets, postgres):
         self.folder, self.postgres = folder, postgres
         self.passwords = {text.split()[-1] for text in kept(secrets).values()}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (folder / "secrets").mkdir()
         for name, text in kept(secrets).items():
             (folder / "secrets" / name).write_text(text.replace("@postgres/", f"@127.0.0.1:{postgres.port}/"))
@@ -159,10 +158,8 @@ def test_the_health_check_of_postgres_tells_whether_it_is_up(postgres):
             [programs() / name, *flags], env={"PGPORT": str(port)}, capture_output=True, check=False
         ).returncode
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     assert asked(postgres.port) == 0
-    assert asked(port) != 0
+    assert asked(free_port()) != 0
 
 
 @pytest.mark.parametrize(("status", "is_well"), [(200, True), (503, False)])
