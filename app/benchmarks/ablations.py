@@ -20,7 +20,9 @@ from trainer.runs import Run
 from trainer.stages import run_recipe
 from trainer.tasks import Task
 
-FULL = "full"
+FULL, UNAVERAGED = "full", "no-soup"
+"""What variants are compared with: the recipe, and for those that have no soup the recipe without one."""
+
 _SHARED = "stages"
 
 
@@ -32,11 +34,13 @@ class Ablation:
         name: What is typed.
         about: What is taken out.
         change: Makes the recipe.
+        against: The variant it is compared with.
     """
 
     name: str
     about: str
     change: Callable[[Recipe], Recipe]
+    against: str = FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ def run_ablations(recipe: Recipe, folder: Path, names: Sequence[str], seeds: int
         recipe: With an evaluation folder.
         folder: Gets a folder for each variant and seed.
         names: Variants; none means all.
-        seeds: Runs of each variant; the full recipe has at least two, whose spread tells what a difference is.
+        seeds: Runs of each variant; what the others are compared with has at least two, whose spread tells what a
+            difference is.
         command: What was typed, for the manifests.
 
     Raises:
@@ -72,7 +77,7 @@ def run_ablations(recipe: Recipe, folder: Path, names: Sequence[str], seeds: int
     tasks = load_tasks(Path(last.evaluation), last.evaluation_texts)
     found: dict[str, list[Score]] = {}
     for ablation in chosen:
-        for seed in range(max(seeds, 2) if ablation.name == FULL else seeds):
+        for seed in range(max(seeds, 2) if ablation.name in (FULL, UNAVERAGED) else seeds):
             variant = _quiet(_seeded(ablation.change(recipe), recipe, seed))
             place = folder / f"{ablation.name}-{seed}"
             _share_stages(variant, place, folder / _SHARED)
@@ -101,15 +106,16 @@ def find_ablation(name: str) -> Ablation:
 
 
 def as_table(report: Mapping[str, Any]) -> str:
-    """The report's means as a Markdown table; the full recipe's spread stands beside its mean."""
+    """The report's means as a Markdown table; the spread of several runs stands beside their mean."""
     groups = list(next(iter(report["variants"].values()))["means"])
-    lines = [f"| variant | runs | {' | '.join(groups)} |", "|---" * (2 + len(groups)) + "|"]
+    lines = [f"| variant | against | runs | {' | '.join(groups)} |", "|---" * (3 + len(groups)) + "|"]
     for name, variant in report["variants"].items():
         cells = [
-            f"{value:.2f}" + (f" ± {variant['spread'][group]:.2f}" if name == FULL else "")
+            f"{value:.2f}" + (f" ± {variant['spread'][group]:.2f}" if variant["runs"] > 1 else "")
             for group, value in variant["means"].items()
         ]
-        lines.append(f"| {variant['about']} | {variant['runs']} | {' | '.join(cells)} |")
+        against = "" if name == FULL else find_ablation(variant["against"]).about
+        lines.append(f"| {variant['about']} | {against} | {variant['runs']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -162,18 +168,18 @@ def _without(name: str) -> Callable[[Recipe], Recipe]:
 
 ABLATIONS = (
     Ablation(FULL, "the whole recipe", lambda recipe: recipe),
-    Ablation("causal", "causal attention", _variant(attention="causal")),
-    Ablation("last-token", "last token in place of the mean", _variant(pooling="last")),
+    Ablation("causal", "causal attention", _variant(attention="causal"), UNAVERAGED),
+    Ablation("last-token", "last token in place of the mean", _variant(pooling="last"), UNAVERAGED),
     Ablation("no-pretraining", "without stage 1", _without("pretrain")),
     Ablation("no-focal", "without focal weights", _loss(focal_gamma=0.0)),
     Ablation("no-mixing", "without hard-negative mixing", _loss(pair_mixes=0, list_mixes=0)),
     Ablation("no-distillation", "without distillation", _without("distill")),
-    Ablation("no-soup", "without soup", _without("soup")),
-    Ablation("no-instructions", "without instructions", _variant(instructions=False)),
+    Ablation(UNAVERAGED, "without soup", _without("soup")),
+    Ablation("no-instructions", "without instructions", _variant(instructions=False), UNAVERAGED),
     Ablation("labels", "labels' names alone as positives", _labelled(example_share=0.0)),
     Ablation("examples", "texts of the class alone as positives", _labelled(example_share=1.0)),
 )
-"""The variants; ``full`` is what they are compared with."""
+"""The variants, the recipe itself first."""
 
 
 def _seeded(variant: Recipe, recipe: Recipe, seed: int) -> Recipe:
@@ -219,6 +225,7 @@ def _summary(name: str, scores: Sequence[Score], tasks: Sequence[Task]) -> dict[
     groups = list(by_run[0])
     return {
         "about": find_ablation(name).about,
+        "against": find_ablation(name).against,
         "runs": len(scores),
         "tokens": [score.tokens for score in scores],
         "means": {group: round(mean(run[group] for run in by_run), 2) for group in groups},

@@ -42,7 +42,9 @@ def test_what_is_taken_out():
 
     assert [stage.name for stage in variant("no-pretraining").stages] == ["finetune", "distill", "soup"]
     assert [stage.name for stage in variant("no-distillation").stages] == ["pretrain", "finetune", "soup"]
-    assert not any(isinstance(stage, SoupConfig) for name in ("no-soup", "causal") for stage in variant(name).stages)
+    unaveraged = [each.name for each in ABLATIONS if each.against == "no-soup" or each.name == "no-soup"]
+    assert unaveraged == ["causal", "last-token", "no-soup", "no-instructions"]
+    assert not any(isinstance(stage, SoupConfig) for name in unaveraged for stage in variant(name).stages)
     assert {stage.loss.focal_gamma for stage in trained(variant("no-focal"))} == {0.0}
     assert {stage.loss.pair_mixes + stage.loss.list_mixes for stage in trained(variant("no-mixing"))} == {0}
     assert {stage.variant.attention for stage in trained(variant("causal"))} == {"causal"}
@@ -72,10 +74,10 @@ def test_variants_are_trained_scored_and_compared(tmp_path, tasks, monkeypatch):
     recipe = find_ablation("no-distillation").change(tiny(Places(evaluation=tasks)).changed(small))  # quick, no teacher
     recipe = recipe.changed(["finetune.export_checkpoints=true", "finetune.checkpoint_every=1"])
     report = run_ablations(recipe, tmp_path / "runs", ["full", "no-soup"], 1)
-    assert {name: found["runs"] for name, found in report["variants"].items()} == {"full": 2, "no-soup": 1}
+    assert {name: found["runs"] for name, found in report["variants"].items()} == {"full": 2, "no-soup": 2}
     assert all(set(found["means"]) == {"en", "STS"} for found in report["variants"].values())
     assert report["steps"] == 3
-    # The seed of no-soup is the first of full: everything but the soup is one run.
+    # The seeds of no-soup are those of full: everything but the soup is one run.
     stages = {path.name.partition("-")[2] for path in (tmp_path / "runs" / "stages").iterdir()}
     assert stages == {"pretrain", "finetune", "soup"}
     assert len(list((tmp_path / "runs" / "stages").iterdir())) == 6
@@ -83,7 +85,8 @@ def test_variants_are_trained_scored_and_compared(tmp_path, tasks, monkeypatch):
     assert len(last) == 2
     assert all(facts["scores"] and not facts["scores_before"] for facts in last)
     table = as_table(report)
-    assert "| the whole recipe | 2 |" in table
-    assert "±" in table
+    assert "| the whole recipe |  | 2 |" in table
+    assert "| without soup | the whole recipe | 2 |" in table
+    assert table.count("±") == 4
     again = run_ablations(recipe, tmp_path / "runs", ["full", "no-soup"], 1)
     assert again["variants"] == report["variants"]
