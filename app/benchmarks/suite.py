@@ -111,6 +111,9 @@ def headlines(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 _best(figures["curve"]),
             )
     yield from _of_an_index(report)
+    for variant in report.get("variants", {}).values():
+        scores = [score for tasks in variant["tasks"] for score in tasks.values()]
+        yield f"training, {variant['about']}: mean over all tasks", f"{sum(scores) / len(scores):.2f}"
     for shape, rates in report.get("products", {}).items():
         widest = list(rates)[-1]
         for kind, rate in rates[widest].items():
