@@ -209,6 +209,7 @@ def serve(start) -> Callable[..., object]:
             server = Server(f"http://localhost:{port}", process)
             try:
                 wait_for(f"{server.url}/healthz", process, _START_SECONDS)
+                server.healthz()
                 yield server
             finally:
                 process.send_signal(signal.SIGTERM)

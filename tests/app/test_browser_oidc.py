@@ -1,4 +1,4 @@
-"""Signing in with an organisation's account, in a real browser, at a real OpenID Connect provider."""
+"""Signing in with an organisation's account, in a real browser, at an OpenID Connect provider made for tests."""
 
 import json
 import subprocess
