@@ -1,7 +1,8 @@
 """Attention of texts whose tokens stand one after the other in one matrix, each text by itself: none has padding."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -10,28 +11,37 @@ from torch import Tensor
 
 from embedder.scaled import Norm, Scaled
 
-_STEPS = ((512, 64), (64, 16), (0, 4))
+_STEPS = ((512, 32), (64, 16), (0, 4))
 """Above so many tokens, the rows of a product are a multiple of the second number."""
+
+_SCORES = 1 << 17
+"""Of a head: texts of one length share a product while they have no more, since beyond that they leave the caches."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Where a text stands.
+class Run:
+    """Texts of one length that stand behind each other and are attended to in one product.
 
     Attributes:
-        start: Its first row.
-        tokens: T.
-        rows: T rounded up; those behind its tokens belong to the text after it, or to nothing.
+        start: The first row.
+        texts: B; one, where rows are rounded up.
+        tokens: T of each.
+        rows: R of each, T or more; those behind its tokens belong to the text after it, or to nothing.
     """
 
     start: int
+    texts: int
     tokens: int
     rows: int
 
     @property
     def end(self) -> int:
-        """The row behind its last."""
-        return self.start + self.rows
+        """The row behind the last."""
+        return self.start + self.texts * self.rows
+
+    def of(self, states: Tensor) -> Tensor:
+        """Its part ``(B, R, H, d)`` of ``(N, H, d)``."""
+        return states[self.start : self.end].view(self.texts, self.rows, *states.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +49,45 @@ class Shape:
     """How the tokens of B texts stand one after the other.
 
     Attributes:
-        spans: Of each text.
-        tokens: Of all texts; the N rows have some more behind them, which mean nothing.
-        positions: ``(N,)`` place of every token in its text.
+        lengths: Tokens of each text.
+        runs: All texts.
+        positions: ``(N,)`` place of every token in its text; the last few rows stand for none.
     """
 
-    spans: tuple[Span, ...]
-    tokens: int
+    lengths: tuple[int, ...]
+    runs: tuple[Run, ...]
     positions: Tensor
 
     @classmethod
-    def of(cls, lengths: Sequence[int]) -> Self:
-        """Of texts of so many tokens each."""
+    def of(cls, lengths: Sequence[int], dtype: torch.dtype) -> Self:
+        """Of texts of so many tokens each, in an arithmetic.
+
+        Products of float32 states take any number of rows at once. oneDNN, which has the others, makes each new number
+        ready first.
+        """
+        runs: list[Run] = []
+        for start, length in zip(itertools.accumulate(lengths, initial=0), lengths, strict=False):
+            last = runs[-1] if runs else None
+            if dtype != torch.float32:
+                runs.append(Run(start, 1, length, _round_number(length)))
+            elif last and last.tokens == length and (last.texts + 1) * length**2 <= _SCORES:
+                runs[-1] = replace(last, texts=last.texts + 1)
+            else:
+                runs.append(Run(start, 1, length, length))
         ends = np.cumsum(lengths)
-        starts = ends - lengths
-        spans = tuple(map(Span, starts.tolist(), lengths, map(_round_number, lengths)))
-        positions = np.zeros(_round_number(spans[-1].end), dtype=np.int64)
-        positions[: ends[-1]] = np.arange(ends[-1]) - np.repeat(starts, lengths)
-        return cls(spans, int(ends[-1]), torch.from_numpy(positions))
+        positions = np.zeros(_round_number(max(int(ends[-1]), runs[-1].end)), dtype=np.int64)
+        positions[: ends[-1]] = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+        return cls(tuple(lengths), tuple(runs), torch.from_numpy(positions))
+
+    @property
+    def tokens(self) -> int:
+        """Of all texts; the N rows have some more behind them, which mean nothing."""
+        return sum(self.lengths)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest text."""
-        return max(span.tokens for span in self.spans)
+        return max(self.lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +131,8 @@ class Attention:
         queries, keys, values = self._parts(joined)
         queries, keys = rotation(queries), rotation(keys)
         attended = torch.empty_like(queries)
-        for span in shape.spans:  # in their order: what one writes behind its tokens, the next writes over
-            rows = slice(span.start, span.end)
-            self._attend(queries[rows], keys[rows], values[rows], span.tokens, attended[rows])
+        for run in shape.runs:  # in their order: what one writes behind its tokens, the next writes over
+            self._attend(run.of(queries), run.of(keys), run.of(values), run.tokens, run.of(attended))
         attended[shape.tokens :] = 0
         return attended.flatten(1)
 
@@ -123,14 +148,18 @@ class Attention:
         return queries, keys, told
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, tokens: int, out: Tensor) -> None:
-        """One text of ``tokens`` of T rows: queries ``(T, H, d)``, keys and values ``(T, K, d)``, out ``(T, H, d)``."""
-        by_key = (len(queries), self.shared_heads, -1, queries.shape[2])
-        asked = queries.view(by_key).transpose(0, 1).flatten(1, 2)  # (K, T H / K, d), all heads of a token together
+        """A run of T tokens: queries ``(B, R, H, d)``, keys and values ``(B, R, K, d)``, out ``(B, R, H, d)``."""
+        asked = self._by_key(queries)
+        known = keys.permute(0, 2, 3, 1).flatten(0, 1)  # (B K, d, R)
         nothing = asked.new_zeros(())
-        scores = torch.baddbmm(nothing, asked, keys.permute(1, 2, 0), beta=0, alpha=self.scaling)  # (K, T H / K, T)
+        scores = torch.baddbmm(nothing, asked.flatten(2, 3).flatten(0, 1), known, beta=0, alpha=self.scaling)
         scores[..., tokens:] = -torch.inf
-        attended = torch.bmm(scores.softmax(dim=-1), values.transpose(0, 1))
-        out.view(by_key).transpose(0, 1).copy_(attended.view_as(out.view(by_key).transpose(0, 1)))
+        attended = torch.bmm(scores.softmax(dim=-1), values.transpose(1, 2).flatten(0, 1))  # (B K, R H / K, d)
+        self._by_key(out).copy_(attended.view(asked.shape))
+
+    def _by_key(self, states: Tensor) -> Tensor:
+        """``(B, R, H, d)`` to ``(B, K, R, H / K, d)``: all heads of a token that share keys together."""
+        return states.view(*states.shape[:2], self.shared_heads, -1, states.shape[3]).transpose(1, 2)
 
 
 def _round_number(tokens: int) -> int:

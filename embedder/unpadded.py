@@ -1,10 +1,10 @@
 """The forward pass of a decoder without padding: what the CPU computes is tokens, and nothing else.
 
 The tokens of a batch stand one after the other in one matrix ``(N, D)``, so that every product is as large as the batch
-and none has rows of padding; attention takes one text after the other (``attention.py``). Queries, keys and values are
-one product, gate and up-projection two, since torch is slow on halves of rows. transformers' modules keep their
-parameters, which become views of the joined ones: nothing is held twice. The products may be rounded to 8 bits
-(``int8.py``), and what scales a row is multiplied in as late as can be (``scaled.py``).
+and none has rows of padding; attention takes each text by itself (``attention.py``). Queries, keys and values are one
+product, gate and up-projection two, since torch is slow on halves of rows. transformers' modules keep their parameters,
+which become views of the joined ones: nothing is held twice. The products may be rounded to 8 bits (``int8.py``), and
+what scales a row is multiplied in as late as can be (``scaled.py``).
 """
 
 import copy
@@ -97,7 +97,7 @@ class UnpaddedDecoder:
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
         """Mean of the token states of each text, see :class:`~embedder.model.Forward`; may stop twice a layer."""
-        shape = Shape.of([len(row) for row in rows])
+        shape = Shape.of([len(row) for row in rows], self._backbone.dtype)
         ids = torch.zeros(len(shape.positions), dtype=torch.int64)
         ids[: shape.tokens] = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
         states: Tensor = self._backbone.embed_tokens(ids)  # (N, D)
@@ -109,8 +109,7 @@ class UnpaddedDecoder:
             pause()
             states = _added(states, _fed(layer.before_mlp.ahead(states), layer), layer.after_mlp)
         precise = self._norm(states[: shape.tokens]).float()
-        lengths = torch.tensor([span.tokens for span in shape.spans])
-        return torch.segment_reduce(precise, "mean", lengths=lengths)
+        return torch.segment_reduce(precise, "mean", lengths=torch.tensor(shape.lengths))
 
     def _rotation(self, kind: str, shape: Shape) -> Rotation:
         """Of the positions of all tokens."""

@@ -1,5 +1,7 @@
 """Attention of texts one after the other is that of each text alone, wherever its rows were rounded up to."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,34 +13,48 @@ from embedder.scaled import Norm, Scaled
 
 WIDTH = 8
 LENGTHS = st.lists(st.integers(1, 80), min_size=1, max_size=6)
+ARITHMETICS = st.sampled_from([torch.float32, torch.bfloat16])
 
 
-@given(lengths=LENGTHS)
-def test_spans_stand_one_after_the_other_and_within_the_rows(lengths):
-    shape = Shape.of(lengths)
-    assert [span.tokens for span in shape.spans] == lengths
+@given(lengths=LENGTHS, dtype=ARITHMETICS)
+def test_runs_stand_one_after_the_other_and_within_the_rows(lengths, dtype):
+    shape = Shape.of(lengths, dtype)
+    assert [run.tokens for run in shape.runs for _ in range(run.texts)] == lengths
     assert shape.tokens == sum(lengths)
     assert shape.longest == max(lengths)
     start = 0
-    for span in shape.spans:
-        assert span.start == start
-        assert span.tokens <= span.rows < span.tokens + 16
-        assert shape.positions[span.start : span.start + span.tokens].tolist() == list(range(span.tokens))
-        start += span.tokens
-    assert len(shape.positions) >= max(span.end for span in shape.spans)
+    for run in shape.runs:
+        assert run.start == start
+        assert run.tokens <= run.rows < run.tokens + 16
+        assert run.texts == 1 or run.rows == run.tokens
+        count = run.texts * run.tokens
+        assert shape.positions[start : start + count].tolist() == list(range(run.tokens)) * run.texts
+        start += count
+    assert len(shape.positions) >= max(run.end for run in shape.runs)
 
 
-def test_rows_are_few_numbers():
-    rows = {span.rows for length in range(1, 1025) for span in Shape.of([length]).spans}
-    assert len(rows) == 16 + 28 + 8
+def test_rows_are_few_numbers_where_each_is_made_ready():
+    rows = {run.rows for length in range(1, 1025) for run in Shape.of([length], torch.bfloat16).runs}
+    assert len(rows) == 16 + 28 + 16
+    states = {len(Shape.of([length], torch.float32).positions) for length in range(1, 1025)}
+    assert states == rows
+
+
+def test_texts_of_one_length_share_a_product_while_it_is_small():
+    assert [run.texts for run in Shape.of([128] * 9 + [64, 32, 32, 400, 400], torch.float32).runs] == [8, 1, 1, 2, 1, 1]
+    assert [run.texts for run in Shape.of([128] * 3, torch.bfloat16).runs] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("heads", "shared"), [(4, 1), (4, 2), (3, 3)])
 @pytest.mark.parametrize("with_norms", [True, False])
-@given(lengths=LENGTHS, seed=st.integers(0, 9))
-def test_every_text_attends_to_itself_alone(heads, shared, with_norms, lengths, seed):
+@given(
+    lengths=LENGTHS | st.tuples(st.integers(1, 80), st.integers(1, 6)).map(lambda of: [of[0]] * of[1]),
+    dtype=ARITHMETICS,
+    seed=st.integers(0, 9),
+)
+def test_every_text_attends_to_itself_alone(heads, shared, with_norms, lengths, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
-    shape = Shape.of(lengths)
+    shape = Shape.of(lengths, dtype)
     values = torch.randn(len(shape.positions), (heads + 2 * shared) * WIDTH, generator=generator)
     scales = torch.rand(len(values), 1, generator=generator) + 0.1
     norms = (Norm(torch.rand(WIDTH), 1e-6), Norm(torch.rand(WIDTH), 1e-6)) if with_norms else None
@@ -48,9 +64,10 @@ def test_every_text_attends_to_itself_alone(heads, shared, with_norms, lengths, 
     found = attention(Scaled(values.clone(), scales), rotation.at(shape.positions), shape)
     assert found.shape == (len(values), heads * WIDTH)
     whole = (values * scales).view(len(values), -1, WIDTH)
-    for span in shape.spans:
-        rows = slice(span.start, span.start + span.tokens)
-        places = rotation.at(torch.arange(span.tokens))
+    ends = list(itertools.accumulate(lengths))
+    for length, end in zip(lengths, ends, strict=True):
+        rows = slice(end - length, end)
+        places = rotation.at(torch.arange(length))
         asked, known, told = whole[rows].split((heads, shared, shared), dim=1)
         if norms:
             asked, known = norms[0](asked), norms[1](known)
