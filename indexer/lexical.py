@@ -89,7 +89,7 @@ _STOP_WORDS = frozenset(
 )
 # Only characters that seldom belong to a longer word of content: 了 would spoil 了解, 在 存在, 都 首都.
 _STOP_CHARACTERS = frozenset("的是吗呢吧啊么什怎哪谁些与及或")
-_STOP_PAIRS = frozenset("多少 如何 为何 何时 哪里 哪个 请问".split())
+_STOP_PHRASE = re.compile("怎样|多少|如何|为何|(?<!任)何时|哪里|哪个|请问")
 
 Span = tuple[int, int]
 """Start and end character offsets within a text."""
@@ -220,15 +220,17 @@ def _run_terms(run: str) -> Iterator[_QueryTerm]:
     """The characters and the pairs of a query's run of Chinese, Japanese or Korean.
 
     A pair with one stop character (是黑 of 什么是黑洞) weighs less and is not shown, unless it is the whole run (目的).
+    Characters of a phrase that asks are stop characters within it: of 怎样酿蜜, 样酿 weighs less too.
     """
     stops = [character in _STOP_CHARACTERS for character in run]
+    for phrase in _STOP_PHRASE.finditer(run):
+        stops[phrase.start() : phrase.end()] = [True] * len(phrase[0])
     for character, stop, before, after in zip(run, stops, [True, *stops], [*stops[1:], True], strict=False):
         alone = len(run) == 1 or (before and after and not stop and len(run) > 2)
         yield _QueryTerm(_index(character), PART_WEIGHT if alone else CHARACTER_WEIGHT, stop, alone)
     for pair, (first, second) in zip(map("".join, pairwise(run)), pairwise(stops), strict=True):
         partly = first != second and len(run) > 2
-        stop = (first and second) or pair in _STOP_PAIRS
-        yield _QueryTerm(_index(pair), PART_WEIGHT if partly else 1.0, stop, not partly)
+        yield _QueryTerm(_index(pair), PART_WEIGHT if partly else 1.0, first and second, not partly)
 
 
 def _located_terms(text: str) -> Iterator[tuple[int, int, int]]:

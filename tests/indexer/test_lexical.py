@@ -99,6 +99,7 @@ def test_a_query_finds_its_text_and_shows_where(query, text):
         ("蜂蜜", "蜂蜜很甜", "蜜蜂很忙"),
         ("the tea", "tea", "the the the"),
         ("什么是黑洞", "黑洞是一种天体", "什么是什么"),
+        ("怎样酿酒", "酿酒要粮食", "这样酿成蜂蜜"),
         ("tea", "tea", "tea and " + "coffee " * 300),
         ("tea", "tea tea", "tea tee"),
     ],
@@ -124,6 +125,8 @@ def test_every_chinese_substring_of_two_characters_or_more_is_found():
     ("query", "text", "expected"),
     [
         ("什么是黑洞？", "它是黑洞，黑夜里的山洞。", ["黑洞"]),
+        ("蜜蜂怎样酿蜜", "酱油是怎样酿出来的？蜜蜂会酿蜜。", ["蜜蜂", "酿蜜"]),
+        ("米多少钱一斤", "多少钱一斤？不少钱一斤。", ["钱一斤", "钱一斤"]),
         ("the teas of China", "Teas of the world: tea", ["Teas", "tea"]),
         ("of the", "one of the teas", ["of", "the"]),
         ("檢索系統", "一个检索系统", ["检索系统"]),
