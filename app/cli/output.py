@@ -23,6 +23,9 @@ _STAGES = {"embedding": "Indexing", "writing": "Writing", "optimizing": "Buildin
 _LINE_SECONDS = 10.0
 """How often a build says something where there is no terminal."""
 
+_TELLING = 100
+"""Passages from which on their number says how long the others take."""
+
 
 class OnProgress(Protocol):
     """Takes what a build reports."""
@@ -78,7 +81,7 @@ class _Lines:
 def rate(progress: Progress) -> str:
     """Passages so far and per second."""
     per_second = progress.chunks / progress.seconds if progress.seconds else 0.0
-    return f"{progress.chunks:,} passages, {per_second:,.0f}/s"
+    return f"{progress.chunks:,} passage{'' if progress.chunks == 1 else 's'}, {per_second:,.0f}/s"
 
 
 def _share(progress: Progress) -> str:
@@ -86,7 +89,14 @@ def _share(progress: Progress) -> str:
 
 
 def _remaining(progress: Progress) -> str:
-    if not progress.bytes_done:
+    if not progress.bytes_done or progress.chunks < _TELLING:
         return ""
-    seconds = progress.seconds * (progress.bytes - progress.bytes_done) / progress.bytes_done
-    return f", about {seconds:,.0f} s left"
+    return f", about {_time(progress.seconds * (progress.bytes - progress.bytes_done) / progress.bytes_done)} left"
+
+
+def _time(seconds: float) -> str:
+    """In the unit that leaves it two or three digits."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -85,7 +85,7 @@ class Health:
         count = len(self.catalog.corpora())
         took = 1000 * (time.perf_counter() - started)
         kind = "SQLite" if self.catalog.database.is_file else "PostgreSQL"
-        return Finding("installation", "database", True, f"{kind} answered in {took:,.0f} ms: {count:,} corpora")
+        return Finding("installation", "database", True, f"{kind} answered in {took:,.0f} ms; corpora: {count:,}")
 
     def _schema(self) -> Finding:
         found, newest = self.catalog.database.schema()
