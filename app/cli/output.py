@@ -24,7 +24,7 @@ _LINE_SECONDS = 10.0
 """How often a build says something where there is no terminal."""
 
 _TELLING = 100
-"""Passages from which on their number says how long the others take."""
+"""Passages from which on their number says how fast it goes."""
 
 
 class OnProgress(Protocol):
@@ -79,9 +79,9 @@ class _Lines:
 
 
 def rate(progress: Progress) -> str:
-    """Passages so far and per second."""
-    per_second = progress.chunks / progress.seconds if progress.seconds else 0.0
-    return f"{progress.chunks:,} passage{'' if progress.chunks == 1 else 's'}, {per_second:,.0f}/s"
+    """Passages so far, and per second once there is something to go by."""
+    count = f"{progress.chunks:,} passage{'' if progress.chunks == 1 else 's'}"
+    return f"{count}, {progress.chunks / progress.seconds:,.0f}/s" if progress.chunks >= _TELLING else count
 
 
 def _share(progress: Progress) -> str:

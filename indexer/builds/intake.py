@@ -23,7 +23,7 @@ from indexer.sources.remote import FetchFailed, RemoteFolder
 GONE = "The file is gone since the build was planned; build again, and what the index has of it goes too."
 
 OnDocument = Callable[[int, Sequence[str]], None]
-"""Told after every document how many characters of its file have been read, and the passages to embed, if any."""
+"""Told after every document how many bytes of text its file has given so far, and the passages to embed, if any."""
 
 
 @dataclass
@@ -123,15 +123,15 @@ class Intake:
         except PartlyUnreadable as reason:
             partly = reason
         left = dict(known())
-        characters = 0
+        size = 0
         for document in documents:
             passages: list[str] = []
             if left.pop(document.id(self.corpus.name), None) != document_digest(document):
                 chunks = self.chunker.chunks(document)
                 passages = [passage_for_embedding(document, chunk) for chunk in chunks]
                 changed.append(indexed_document(self.corpus.name, document, chunks))
-            characters += len(document.text)
-            on_document(characters, passages)
+            size += len(document.text.encode(errors="replace"))
+            on_document(size, passages)
         if partly is not None:
             raise partly
         removed.extend(left)

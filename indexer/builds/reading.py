@@ -79,12 +79,12 @@ class FileReader:
             return FileOutcome(None)
         uri, size = task.file.uri, task.file.size
 
-        def take(characters: int, passages: Sequence[str]) -> None:
+        def take(text_bytes: int, passages: Sequence[str]) -> None:
             self._passages.extend(passages)
             self._chunks_held += len(passages)
             if len(self._passages) >= FLUSH_CHUNKS:
                 self._fill_cache()
-            self._report(min(characters, size))  # characters are near enough to bytes for a bar
+            self._report(min(text_bytes, size))  # near enough for a bar, unless a file is compressed
 
         return self._intake.look(task.file, self._before.get(uri), lambda: self._known(uri), take)
 

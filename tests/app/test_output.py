@@ -23,5 +23,5 @@ def test_the_time_left_is_in_a_unit_people_use(capsys, monkeypatch, seconds, lef
 
 
 def test_the_first_passage_says_nothing_about_the_others(capsys, monkeypatch):
-    assert said(capsys, monkeypatch, chunks=1, bytes_done=1) == "Indexing mine: 0%, 1 passage, 0/s\n"
-    assert said(capsys, monkeypatch, chunks=0, bytes_done=0) == "Indexing mine: 0%, 0 passages, 0/s\n"
+    assert said(capsys, monkeypatch, chunks=1, bytes_done=1) == "Indexing mine: 0%, 1 passage\n"
+    assert said(capsys, monkeypatch, chunks=0, bytes_done=0) == "Indexing mine: 0%, 0 passages\n"
