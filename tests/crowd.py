@@ -246,8 +246,11 @@ def run_kalm(data: Path, *words: object) -> None:
     subprocess.run([sys.executable, "-m", "app.cli", *map(str, words)], env=_environment(data), check=True)
 
 
-def _build(data: Path, name: str, passages: int) -> None:
-    """An index of the samples, or of so many passages of two of their sentences each."""
+def ensure_built(data: Path, passages: int) -> str:
+    """The name of an index of the samples, or of so many passages of two of their sentences each; built if need be."""
+    name = f"made-{passages}" if passages else "samples"
+    if (data / "indexes" / name).is_dir():
+        return name
     words = ["--include", "en/*", "--include", "zh/*"]
     folder = SAMPLES
     if passages:
@@ -261,6 +264,7 @@ def _build(data: Path, name: str, passages: int) -> None:
                 file.write(json.dumps({"title": f"Passage {number}", "text": text}, ensure_ascii=False) + "\n")
     run_kalm(data, "corpus", "add", name, folder, *words)
     run_kalm(data, "index", "build", name)
+    return name
 
 
 def _environment(data: Path) -> dict[str, str]:
@@ -308,9 +312,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kalm-crowd-") as own:
         data = chosen.data or Path(own)
-        name = f"made-{chosen.passages}" if chosen.passages else "samples"
-        if not (data / "indexes" / name).is_dir():
-            _build(data, name, chosen.passages)
+        name = ensure_built(data, chosen.passages)
         with served(data) as (url, pid):
             report = asyncio.run(crowd(url, pid, name, chosen.users, chosen.seconds, chosen.seed, chosen.think))
     load = [round(each, 1) for each in os.getloadavg()]
