@@ -89,7 +89,7 @@ def _share(progress: Progress) -> str:
 
 
 def _remaining(progress: Progress) -> str:
-    if not progress.bytes_done or progress.chunks < _TELLING:
+    if not 0 < progress.bytes_done < progress.bytes or progress.chunks < _TELLING:
         return ""
     return f", about {_time(progress.seconds * (progress.bytes - progress.bytes_done) / progress.bytes_done)} left"
 

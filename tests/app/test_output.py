@@ -25,3 +25,7 @@ def test_the_time_left_is_in_a_unit_people_use(capsys, monkeypatch, seconds, lef
 def test_the_first_passage_says_nothing_about_the_others(capsys, monkeypatch):
     assert said(capsys, monkeypatch, chunks=1, bytes_done=1) == "Indexing mine: 0%, 1 passage\n"
     assert said(capsys, monkeypatch, chunks=0, bytes_done=0) == "Indexing mine: 0%, 0 passages\n"
+
+
+def test_when_all_is_read_nothing_is_said_of_the_time_left(capsys, monkeypatch):
+    assert said(capsys, monkeypatch, stage="writing", bytes_done=1000) == "Writing mine: 100%, 400 passages, 40/s\n"
