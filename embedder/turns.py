@@ -21,6 +21,7 @@ from torch import Tensor
 
 from embedder.errors import AppError
 from embedder.model import Forward
+from embedder.team import Team
 
 Rows = Sequence[Sequence[int]]
 _Result = TypeVar("_Result")
@@ -129,6 +130,7 @@ class Turns:
         self._questions: deque[_Asked] = deque()
         self._lists: deque[_Asked] = deque()
         self._asked_at = float("-inf")
+        self._team = Team()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._computing = threading.Lock()
@@ -197,6 +199,8 @@ class Turns:
             with self._computing:
                 self._answer_questions()
                 self._work_on_lists()
+                if not self._questions:
+                    self._team.try_more()
 
     def _answer_questions(self) -> None:
         """Compute one pass of the questions that wait."""
@@ -223,11 +227,18 @@ class Turns:
         if not together.texts:
             return
         threads = together.texts[0][0].threads
-        if torch.get_num_threads() != threads:  # a setting of each thread
-            torch.set_num_threads(threads)
         rows = [row for _, texts in together.texts for row in texts]
+
+        def pause() -> None:
+            self._team.check()
+            if between:
+                between()
+                self._team.begin(threads)
+
+        self._team.begin(threads)
         try:
-            vectors = self.forward(rows, between)
+            vectors = self.forward(rows, pause)
+            self._team.check()
         except BaseException as error:  # it belongs to those who asked; the thread goes on for the others
             for asked, _ in together.texts:
                 asked.answer.set_exception(error)
