@@ -64,9 +64,10 @@ def bands(signature: Signature) -> tuple[int, ...]:
     return tuple(int(value) for value in values.view(np.int64))
 
 
-def similarity(first: Signature, second: Signature) -> float:
-    """Estimate of the share of shingles two texts have in common, from 0 to 1."""
-    return float((first == second).mean())
+def similarity(first: Signature, second: Signature) -> NDArray[np.float64]:
+    """Estimate of the share of shingles two texts have in common, from 0 to 1; of signatures ``(..., 100)``."""
+    share: NDArray[np.float64] = (first == second).mean(axis=-1)
+    return share
 
 
 def to_bytes(signature: Signature) -> bytes:

@@ -43,16 +43,18 @@ _PATIENCE = 60_000
 
 _WATCH = """() => {
   const top = () => document.querySelector('.kalm-card .kalm-title')?.closest('.kalm-card').innerText ?? '';
-  const before = top();
+  const status = () => document.querySelector('.kalm-status')?.innerText ?? '';
+  const isAtRest = () => document.querySelector('.stApp[data-test-script-state=notRunning]');
+  const [before, statusBefore] = [top(), status()];
   let began = 0;
   addEventListener('keydown', event => { if (event.key === 'Enter') began = performance.now(); }, {capture: true});
   window.kalmShown = new Promise(done => {
-    const isOther = () => began && top() && top() !== before;
+    const isOther = () => began && top() && (top() !== before || (status() !== statusBefore && isAtRest()));
     const look = () => isOther() ? done(performance.now() - began) : requestAnimationFrame(look);
     look();
   });
 }"""
-"""Looks at every frame whether other results are on the screen than before Enter."""
+"""Looks at every frame whether other results are on the screen than before Enter, be the first of them the same."""
 
 
 @dataclass

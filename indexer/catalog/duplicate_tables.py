@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+import numpy as np
 from sqlalchemy import BigInteger, ForeignKey, and_, insert, select
-from sqlalchemy.orm import Mapped, Session, aliased, load_only, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
 from indexer.catalog.tables import Base, DocumentRow, in_lists
@@ -56,16 +57,14 @@ def similar_documents(
         is_valid: The condition that a document's row belongs to the generation looked at.
     """
     ids = _rows(session, corpus, document_ids, is_valid)
-    candidates: defaultdict[int, set[int]] = defaultdict(set)
-    for asked, row in _sharing(session, sorted(ids)):
-        candidates[row].add(asked)
-    own = _signatures(session, sorted(set().union(*candidates.values())))
+    pairs = list(_sharing(session, sorted(ids)))
+    signatures = _signatures(session, sorted({row for pair in pairs for row in pair}))
+    alike = [(asked, row, share) for asked, row, share in _compared(pairs, signatures) if share >= THRESHOLD]
+    places = _places(session, sorted({row for _, row, _ in alike}), is_valid)
     found: defaultdict[str, set[Duplicate]] = defaultdict(set)
-    for row, place, theirs in _documents(session, sorted(candidates), is_valid):
-        for asked in candidates[row]:
-            alike = similarity(own[asked], theirs)
-            if alike >= THRESHOLD:
-                found[ids[asked]].add(Duplicate(*place, alike))
+    for asked, row, share in alike:
+        if row in places:
+            found[ids[asked]].add(Duplicate(*places[row], share))
     return {
         document_id: tuple(sorted(duplicates, key=lambda one: (-one.similarity, one.uri, one.key)))
         for document_id, duplicates in found.items()
@@ -106,19 +105,25 @@ def _signatures(session: Session, rows: Sequence[int]) -> dict[int, Signature]:
     return found
 
 
-def _documents(
-    session: Session, rows: Sequence[int], is_valid: _IsValid
-) -> Iterator[tuple[int, tuple[str, str, str, str], Signature]]:
-    """Number, place and signature of documents by the numbers of their rows."""
+def _compared(
+    pairs: Sequence[tuple[int, int]], signatures: Mapping[int, Signature]
+) -> Iterator[tuple[int, int, float]]:
+    """Each pair of rows and how alike they are, all compared at once."""
+    known = [(asked, row) for asked, row in pairs if asked in signatures and row in signatures]
+    if known:
+        first, second = (np.stack([signatures[pair[side]] for pair in known]) for side in (0, 1))
+        for (asked, row), share in zip(known, similarity(first, second).tolist(), strict=True):
+            yield asked, row, share
+
+
+def _places(session: Session, rows: Sequence[int], is_valid: _IsValid) -> dict[int, tuple[str, str, str, str]]:
+    """Id, title, uri and key of documents by the numbers of their rows."""
+    found: dict[int, tuple[str, str, str, str]] = {}
     for part in in_lists(rows):
-        query = (
-            select(DocumentRow, SignatureRow.signature)
-            .options(load_only(DocumentRow.document_id, DocumentRow.title, DocumentRow.uri, DocumentRow.key))
-            .join(SignatureRow, SignatureRow.document == DocumentRow.id)
-            .where(DocumentRow.id.in_(part), is_valid(DocumentRow))
-        )
-        for row, stored in session.execute(query):
-            yield row.id, (row.document_id, row.title, row.uri, row.key), from_bytes(stored)
+        columns = (DocumentRow.document_id, DocumentRow.title, DocumentRow.uri, DocumentRow.key)
+        query = select(DocumentRow.id, *columns).where(DocumentRow.id.in_(part), is_valid(DocumentRow))
+        found |= {row: (document_id, title, uri, key) for row, document_id, title, uri, key in session.execute(query)}
+    return found
 
 
 def _bands(corpus: str, signature: Signature) -> set[int]:
