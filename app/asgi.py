@@ -44,9 +44,9 @@ def _warm_up() -> None:
 
 
 def _set_aside() -> None:
-    """Leave what is loaded by now out of garbage collection: nothing of it ever goes away.
+    """Leave what is loaded by now out of garbage collections: nothing of it ever goes away.
 
-    Streamlit collects after every run of a page, while everybody waits: through all of torch, that took 0.3 s.
+    Through all of torch one takes 0.3 s, in which everybody waits.
     """
     gc.collect()
     gc.freeze()
