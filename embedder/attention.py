@@ -75,7 +75,7 @@ class Shape:
             else:
                 runs.append(Run(start, 1, length, length))
         ends = np.cumsum(lengths)
-        positions = np.zeros(_round_number(max(int(ends[-1]), runs[-1].end)), dtype=np.int64)
+        positions = np.zeros(_round_number(max(run.end for run in runs)), dtype=np.int64)
         positions[: ends[-1]] = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
         return cls(tuple(lengths), tuple(runs), torch.from_numpy(positions))
 

@@ -20,7 +20,7 @@ _TICKS = 20
 _JUDGED_SECONDS = max(0.1, _TICKS * time.get_clock_info("thread_time").resolution)
 """After how long: some turns of whoever shares a processor."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 4.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 """Seconds until more threads are tried; twice as many each time that they are held up again."""
 
 _BALLAST = 1 << 16

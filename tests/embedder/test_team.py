@@ -60,15 +60,15 @@ def test_now_and_then_more_are_tried(clock):
     assert judged(team, clock, 2.0) == 2
     team.try_more()
     assert team.size == 2  # not yet
-    clock.skip(1.1)
+    clock.skip(0.3)
     clock.rate = 2.0
     team.try_more()
     assert team.size == torch.get_num_threads() == 2  # still held up
     clock.rate = 1.0
-    clock.skip(1.1)
+    clock.skip(0.3)
     team.try_more()
     assert team.size == 2  # after each failure it waits longer
-    clock.skip(1.1)
+    clock.skip(0.3)
     team.try_more()
     assert team.size == torch.get_num_threads() == 4
     team.try_more()
