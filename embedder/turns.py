@@ -244,6 +244,9 @@ class Turns:
                 asked.answer.set_exception(error)
                 self._leave(asked, line)
             return
+        if self._is_over.is_set():
+            # Who still waits is a daemon thread. Awake, it would let go of a tensor while Python ends: abort.
+            return
         shares = torch.split(vectors, [len(texts) for _, texts in together.texts])
         for (asked, _), share in zip(together.texts, shares, strict=True):
             asked.add(share)
