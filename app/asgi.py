@@ -37,7 +37,7 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 def _warm_up() -> None:
-    _warm(lambda: importlib.import_module("app.ui.main"))
+    _warm(lambda: importlib.import_module("app.ui.main"))  # a second that the first visitor need not wait
     _warm(_load_model)
     _warm(lambda: rest_backend().search.warm_up())
     _set_aside()
