@@ -1,36 +1,41 @@
-"""Who computes when: one thread runs the model, for questions first and together, for long lists in between.
+"""Who computes when: questions first and together, long lists in between, on all processors.
 
-The products of one pass already use every core, so two passes at once would only be in each other's way, and every
-thread that computes would keep helpers and memory of its own. What arrives while a pass is running waits and then goes
-together as one batch: the busier it is, the larger the batches, and nobody ever waits for company. A long list does
-not have to end for a question: between two layers of its pass, what is asked is computed first, and while people ask,
-its passes are small ones, whose layers end soon.
+One thread answers questions, with helpers of torch's inside every product, since one question is soonest answered so.
+What arrives while a pass is running waits and then goes together as one batch: the busier it is, the larger the
+batches, and nobody ever waits for company. A long list does not have to end for a question: between two layers of a
+pass, what is asked is computed first, and while people ask, passes of lists are small ones, whose layers end soon.
+
+Several parts of a list are computed at once, each by a thread without helpers: threads that meet only after a whole
+pass lose nothing by waiting for each other, and nothing when another program has one of the processors.
 """
 
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from embedder.errors import AppError
+from embedder.line import Asked, Pass, Rows
 from embedder.model import Forward
 from embedder.team import Team
 
-Rows = Sequence[Sequence[int]]
 _Result = TypeVar("_Result")
 
 THREAD = "encoder"
-"""Name of the thread that computes."""
+"""How the names of the threads that compute begin."""
 
 BATCH_TOKENS = 1024
-"""Most tokens, of texts that different people wait for, in one pass; a text or a list with more goes alone."""
+"""Most tokens, of questions of different people, in one pass; a question with more goes alone."""
+
+LIST_TOKENS = 512
+"""Most tokens, of lists of different people, in one pass; a part of a list with more goes alone."""
 
 WAITING_QUESTIONS = 1024
 """More than that many behind each other could only be answered too late."""
@@ -49,68 +54,32 @@ class EncoderBusy(AppError):
     """More questions at once than can be answered in time."""
 
 
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """Texts somebody waits for.
+class _Ending:
+    """Lets passes begin until the program ends, which waits for those under way."""
 
-    Attributes:
-        rows: B texts as token ids.
-        begun: How many of them went into a pass.
-        parts: The vectors of the passes that have ended.
-        answer: Gets all vectors, or what went wrong.
-        threads: How many threads of torch's whoever asks is set to.
-    """
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._passes = 0
+        self.is_near = False
 
-    rows: Rows
-    begun: int = 0
-    parts: list[Tensor] = field(default_factory=list)
-    answer: "Future[Tensor]" = field(default_factory=Future)
-    threads: int = field(default_factory=torch.get_num_threads)
+    @contextmanager
+    def put_off(self) -> Iterator[bool]:
+        """While something is computed; False where nothing may be any more."""
+        with self._changed:
+            may_begin = not self.is_near
+            self._passes += may_begin
+        try:
+            yield may_begin
+        finally:
+            with self._changed:
+                self._passes -= may_begin
+                self._changed.notify_all()
 
-    def add(self, vectors: Tensor) -> None:
-        """Take the vectors of the texts of one pass."""
-        self.parts.append(vectors)
-        if sum(map(len, self.parts)) == len(self.rows):
-            self.answer.set_result(torch.cat(self.parts))
-
-
-@dataclass(slots=True)
-class _Pass:
-    """Texts that go through the model together, and how many more of them may.
-
-    Attributes:
-        limit: Tokens; the first text is taken whatever it has.
-        pads: Whether texts are filled up to the longest of them, so that padding counts.
-        texts: Of each of those who asked, the texts taken.
-    """
-
-    limit: int
-    pads: bool
-    texts: list[tuple[_Asked, Rows]] = field(default_factory=list)
-    _count: int = 0
-    _longest: int = 0
-    _tokens: int = 0
-
-    def fill(self, line: "deque[_Asked]") -> "_Pass":
-        """Take as many texts as fit from those who wait, the longest waiting first."""
-        while line:
-            asked = line[0]
-            begun = asked.begun
-            while asked.begun < len(asked.rows) and self._takes(len(asked.rows[asked.begun])):
-                asked.begun += 1
-            if asked.begun > begun:
-                self.texts.append((asked, asked.rows[begun : asked.begun]))
-            if asked.begun < len(asked.rows):
-                break
-            line.popleft()
-        return self
-
-    def _takes(self, length: int) -> bool:
-        count, longest, tokens = self._count + 1, max(self._longest, length), self._tokens + length
-        if self._count and (count * longest if self.pads else tokens) > self.limit:
-            return False
-        self._count, self._longest, self._tokens = count, longest, tokens
-        return True
+    def come(self) -> None:
+        """Let no other pass begin, and wait for those that have."""
+        with self._changed:
+            self.is_near = True
+            self._changed.wait_for(lambda: not self._passes)
 
 
 class Turns:
@@ -120,22 +89,22 @@ class Turns:
         """Start nothing yet.
 
         Args:
-            forward: Computes.
+            forward: Computes; several threads at once, unless it pads.
             pads: Whether it fills texts up to the longest of a pass.
             limit: Questions that may wait at once.
         """
         self.forward = forward
-        self._pads = pads
+        self.pads = pads
         self._limit = limit
-        self._questions: deque[_Asked] = deque()
-        self._lists: deque[_Asked] = deque()
+        self._questions: deque[Asked] = deque()
+        self._lists: deque[Asked] = deque()
         self._asked_at = float("-inf")
         self._team = Team()
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._computing = threading.Lock()
-        self._is_over = threading.Event()
-        weakref.finalize(self, _end, self._is_over, self._computing)
+        self._threads: dict[str, threading.Thread] = {}
+        self._helping = 0
+        self._ending = _Ending()
+        weakref.finalize(self, self._ending.come)
 
     def ask(self, rows: Rows) -> Tensor:
         """Vectors of a few texts, computed with those of everybody who waits.
@@ -154,65 +123,97 @@ class Turns:
                 raise EncoderBusy(f"{self._limit} questions are waiting for the model already; ask again in a moment.")
             self._asked_at = time.monotonic()
             asked = self._enter(rows, self._questions)
-        return self._answer(asked, self._questions)
-
-    def work(self, rows: Rows) -> Tensor:
-        """Vectors of one batch of a long list: lists take turns, short ones together, and questions go before them.
-
-        Args:
-            rows: B texts as token ids.
-
-        Returns:
-            ``(B, D)`` as ``forward`` gives them.
-        """
-        with self._changed:
-            asked = self._enter(rows, self._lists)
-        return self._answer(asked, self._lists)
-
-    def _enter(self, rows: Rows, line: "deque[_Asked]") -> _Asked:
-        """Stand in a line, and see that somebody computes."""
-        line.append(asked := _Asked(rows))
-        if self._thread is None or not self._thread.is_alive():  # dead in a fork of the process that started it
-            self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
-            self._thread.start()
-        self._changed.notify()
-        return asked
-
-    def _answer(self, asked: _Asked, line: "deque[_Asked]") -> Tensor:
         try:
             return asked.answer.result()
         finally:  # whoever is interrupted while waiting leaves the line
-            self._leave(asked, line)
+            self._leave(asked, self._questions)
 
-    def _leave(self, asked: _Asked, line: "deque[_Asked]") -> None:
+    def work(self, batches: Iterable[Rows]) -> Iterator[Tensor]:
+        """Vectors of a long list: lists take turns, short ones together, and questions go before them.
+
+        Args:
+            batches: The list in parts, each B texts as token ids.
+
+        Yields:
+            ``(B, D)`` of each part, as ``forward`` gives them.
+        """
+        waiting: deque[Asked] = deque()
+        try:
+            for rows in batches:
+                with self._changed:
+                    waiting.append(self._enter(rows, self._lists))
+                if len(waiting) > torch.get_num_threads():  # enough to keep everybody busy, and not all before others
+                    yield waiting[0].answer.result()
+                    waiting.popleft()
+            while waiting:
+                yield waiting[0].answer.result()
+                waiting.popleft()
+        finally:
+            for asked in waiting:
+                self._leave(asked, self._lists)
+
+    def _enter(self, rows: Rows, line: "deque[Asked]") -> Asked:
+        """Stand in a line, and see that somebody computes."""
+        line.append(asked := Asked(rows))
+        self._start(THREAD, self._first_waits, self._take_turns)
+        if not self.pads:
+            for number in range(2, min(asked.threads, len(self._lists) + self._helping) + 1):
+                self._start(f"{THREAD} {number}", self._list_waits, self._help)
+        self._changed.notify_all()
+        return asked
+
+    def _leave(self, asked: Asked, line: "deque[Asked]") -> None:
         with self._changed:
             if asked in line:
                 line.remove(asked)
 
-    def _run(self) -> None:
+    def _start(self, name: str, waits: Callable[[], bool], take: Callable[[], None]) -> None:
+        """Have a thread that takes what waits, unless there is one."""
+        known = self._threads.get(name)
+        if known is None or not known.is_alive():  # dead in a fork of the process that started it
+            self._threads[name] = threading.Thread(target=self._run, args=(waits, take), name=name, daemon=True)
+            self._threads[name].start()
+
+    def _run(self, waits: Callable[[], bool], take: Callable[[], None]) -> None:
         """Compute as long as anybody waits, and a while longer."""
-        while not self._is_over.is_set():
+        while not self._ending.is_near:
             with self._changed:
-                if not self._changed.wait_for(lambda: self._questions or self._lists, _IDLE_SECONDS):
-                    self._thread = None
+                if not self._changed.wait_for(waits, _IDLE_SECONDS):
+                    del self._threads[threading.current_thread().name]
                     return
-            with self._computing:
-                self._answer_questions()
-                self._work_on_lists()
-                if not self._questions:
-                    self._team.try_more()
+            with self._ending.put_off() as may_begin:
+                if may_begin:
+                    take()
+
+    def _first_waits(self) -> bool:
+        return bool(self._questions or self._lists)
+
+    def _list_waits(self) -> bool:
+        return bool(self._lists)
+
+    def _take_turns(self) -> None:
+        """What the first thread does: questions, then one pass of lists, which questions interrupt."""
+        self._answer_questions()
+        with self._changed:
+            together = Pass(self._room(), self.pads).fill(self._lists)
+        self._compute_as_team(together, self._lists, self._answer_questions)
+        if not self._questions and not self._is_shared():
+            self._team.try_more()
 
     def _answer_questions(self) -> None:
-        """Compute one pass of the questions that wait."""
         with self._changed:
-            together = _Pass(BATCH_TOKENS, self._pads).fill(self._questions)
-        self._compute(together, self._questions)
+            together = Pass(BATCH_TOKENS, self.pads).fill(self._questions)
+        self._compute_as_team(together, self._questions)
 
-    def _work_on_lists(self) -> None:
-        """Compute one pass of the lists that wait."""
+    def _help(self) -> None:
+        """What the others do: one pass of lists, alone and to its end."""
         with self._changed:
-            together = _Pass(self._room(), self._pads).fill(self._lists)
-        self._compute(together, self._lists, self._answer_questions)
+            together = Pass(self._room(), self.pads).fill(self._lists)
+            self._helping += 1
+        torch.set_num_threads(1)
+        self._compute(together, self._lists)
+        with self._changed:
+            self._helping -= 1
 
     def _room(self) -> int:
         """Tokens of the next pass of lists."""
@@ -220,36 +221,44 @@ class Turns:
             return SLICE_TOKENS
         # The first goes whole: it is a batch made to the measure of the device.
         lengths = [len(row) for row in self._lists[0].rows] if self._lists else [0]
-        return max(BATCH_TOKENS, len(lengths) * max(lengths) if self._pads else sum(lengths))
+        return max(LIST_TOKENS, len(lengths) * max(lengths) if self.pads else sum(lengths))
 
-    def _compute(self, together: _Pass, line: "deque[_Asked]", between: Callable[[], None] | None = None) -> None:
-        """Run the model, unless nobody waits any longer, and hand out what comes of it."""
+    def _is_shared(self) -> bool:
+        """Whether others compute, or are about to."""
+        return not self.pads and bool(self._helping or self._lists)
+
+    def _compute_as_team(self, together: Pass, line: "deque[Asked]", between: Callable[[], None] | None = None) -> None:
+        """Compute with all threads that those who asked are set to, unless they are computing other passes."""
         if not together.texts:
             return
-        threads = together.texts[0][0].threads
-        rows = [row for _, texts in together.texts for row in texts]
+
+        def begin() -> None:
+            self._team.begin(1 if self._is_shared() else together.threads)
 
         def pause() -> None:
             self._team.check()
             if between:
                 between()
-                self._team.begin(threads)
+                begin()
 
-        self._team.begin(threads)
+        begin()
+        self._compute(together, line, pause)
+        self._team.check()
+
+    def _compute(self, together: Pass, line: "deque[Asked]", pause: Callable[[], None] | None = None) -> None:
+        """Run the model, unless nobody waits any longer, and hand out what comes of it."""
+        if not together.texts:
+            return
         try:
-            vectors = self.forward(rows, pause)
-            self._team.check()
+            vectors = self.forward(together.rows, pause)
         except BaseException as error:  # it belongs to those who asked; the thread goes on for the others
-            for asked, _ in together.texts:
-                asked.answer.set_exception(error)
+            for asked, _, _ in together.texts:
+                asked.fail(error)
                 self._leave(asked, line)
             return
-        if self._is_over.is_set():
-            # Who still waits is a daemon thread. Awake, it would let go of a tensor while Python ends: abort.
-            return
-        shares = torch.split(vectors, [len(texts) for _, texts in together.texts])
-        for (asked, _), share in zip(together.texts, shares, strict=True):
-            asked.add(share)
+        # While the program ends, who still waits is a daemon thread. Awake, it would let go of a tensor: abort.
+        if not self._ending.is_near:
+            together.hand_out(vectors)
 
 
 def in_passing(work: Callable[[], _Result]) -> _Result:
@@ -262,9 +271,3 @@ def in_passing(work: Callable[[], _Result]) -> _Result:
 
     with ThreadPoolExecutor(1, "passing") as pool:
         return pool.submit(alone).result()
-
-
-def _end(is_over: threading.Event, computing: threading.Lock) -> None:
-    """When the program ends, wait for the pass under way, and let no other begin."""
-    is_over.set()
-    computing.acquire()

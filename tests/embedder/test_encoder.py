@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,21 +145,21 @@ def test_nothing_is_logged_where_nothing_is_cut(encoder, caplog):
     assert not caplog.records
 
 
-def test_eight_threads_get_what_one_gets_one_batch_at_a_time(tiny_checkpoint, monkeypatch):
+def test_eight_threads_get_what_one_gets_and_no_more_compute_than_are_wanted(tiny_checkpoint, monkeypatch):
     encoder = Embedder.load(str(tiny_checkpoint("qwen2")), dtype="float32", device="cpu", batch_tokens=64)
     lists = [[f"{words} {i}" for words in MIXED * 3] for i in range(8)]
     expected = [encoder.encode_documents(texts) for texts in lists]
     encoder.usage.texts = 0
-    forward, busy = encoder._turns.forward, threading.Lock()
+    forward, busy = encoder._turns.forward, threading.Semaphore(torch.get_num_threads())
 
-    def alone(rows, between):
+    def watched(rows, between):
         assert busy.acquire(blocking=False)
         time.sleep(0.001)
         vectors = forward(rows, between)
         busy.release()
         return vectors
 
-    monkeypatch.setattr(encoder._turns, "forward", alone)
+    monkeypatch.setattr(encoder._turns, "forward", watched)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(encoder.encode_documents, lists))
     for one, other in zip(expected, found, strict=True):

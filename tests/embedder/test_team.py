@@ -109,5 +109,5 @@ def test_a_pass_that_is_held_up_loses_threads_between_its_layers(clock):
     turns._team = Team(clock)
     torch.set_num_threads(4)
     clock.rate = 2.0
-    turns.work([[1, 2]])
+    list(turns.work([[[1, 2]]]))
     assert counts == [2, 1, 1, 1]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,9 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, SLICE_TOKENS, EncoderBusy, Turns, in_passing
+from embedder.turns import BATCH_TOKENS, COMPANY_SECONDS, LIST_TOKENS, SLICE_TOKENS, EncoderBusy, Turns, in_passing
 
 PATIENCE = 60
+
+
+@pytest.fixture
+def threads():
+    """Sets how many threads of torch's this one is set to."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 class Model:
@@ -41,9 +50,19 @@ class Model:
         return torch.tensor([[float(sum(row))] for row in rows])
 
 
+def work(turns, rows):
+    """A list in one part."""
+    (vectors,) = turns.work([rows])
+    return vectors
+
+
+def ask(turns, rows):
+    return turns.ask(rows)
+
+
 def start(pool, model, turns, gate, call, rows):
     """Begin a pass and wait until it stands before its first layer."""
-    running = pool.submit(getattr(turns, call), rows)
+    running = pool.submit(call, turns, rows)
     assert model.reached[gate].wait(PATIENCE)
     return running
 
@@ -61,8 +80,8 @@ def wait_until(condition):
 def test_everybody_gets_their_own(lists):
     turns = Turns(Model(layers=3))
     with ThreadPoolExecutor(6) as pool:
-        calls = [turns.ask, turns.work]
-        found = [pool.submit(calls[i % 2], [[value] for value in row]) for i, row in enumerate(lists)]
+        calls = [ask, work]
+        found = [pool.submit(calls[i % 2], turns, [[value] for value in row]) for i, row in enumerate(lists)]
         for row, future in zip(lists, found, strict=True):
             assert future.result(PATIENCE)[:, 0].tolist() == row
 
@@ -71,7 +90,7 @@ def test_questions_that_wait_go_together():
     model = Model(gates=1)
     turns = Turns(model)
     with ThreadPoolExecutor(10) as pool:
-        first = start(pool, model, turns, 0, "ask", [[1]])
+        first = start(pool, model, turns, 0, ask, [[1]])
         others = [pool.submit(turns.ask, [[number]]) for number in range(2, 10)]
         wait_until(lambda: len(turns._questions) == 8)
         model.opened[0].set()
@@ -85,7 +104,7 @@ def test_a_list_lets_questions_through_before_it_ends():
     model = Model(layers=4, gates=1)
     turns = Turns(model)
     with ThreadPoolExecutor(3) as pool:
-        bulk = start(pool, model, turns, 0, "work", [[5]] * 100)
+        bulk = start(pool, model, turns, 0, work, [[5]] * 100)
         question = pool.submit(turns.ask, [[7]])
         wait_until(lambda: len(turns._questions) == 1)
         model.opened[0].set()
@@ -98,10 +117,10 @@ def test_short_lists_that_wait_go_together_and_long_ones_take_turns():
     model = Model(gates=1)
     turns = Turns(model)
     with ThreadPoolExecutor(5) as pool:
-        running = [start(pool, model, turns, 0, "work", [[0]])]
-        sizes = [BATCH_TOKENS // 2] * 3 + [BATCH_TOKENS // 4]
+        running = [start(pool, model, turns, 0, work, [[0]])]
+        sizes = [LIST_TOKENS // 2] * 3 + [LIST_TOKENS // 4]
         for waiting, size in enumerate(sizes, start=1):
-            running.append(pool.submit(turns.work, [[waiting] * (size // 2)] * 2))
+            running.append(pool.submit(work, turns, [[waiting] * (size // 2)] * 2))
             wait_until(lambda waiting=waiting: len(turns._lists) == waiting)
         model.opened[0].set()
         sums = [future.result(PATIENCE).flatten().tolist() for future in running]
@@ -113,12 +132,12 @@ def test_a_list_that_does_not_fit_is_shared_out():
     model = Model(gates=1)
     turns = Turns(model)
     with ThreadPoolExecutor(3) as pool:
-        running = [start(pool, model, turns, 0, "work", [[0]])]
+        running = [start(pool, model, turns, 0, work, [[0]])]
         for number in (1, 2):
-            running.append(pool.submit(turns.work, [[number] * (BATCH_TOKENS // 4)] * 3))
+            running.append(pool.submit(work, turns, [[number] * (LIST_TOKENS // 4)] * 3))
             wait_until(lambda waiting=number: len(turns._lists) == waiting)
         model.opened[0].set()
-        assert running[2].result(PATIENCE).flatten().tolist() == [BATCH_TOKENS / 2] * 3
+        assert running[2].result(PATIENCE).flatten().tolist() == [LIST_TOKENS / 2] * 3
     assert [[row[0] for row in rows] for rows in model.passes] == [[0], [1, 1, 1, 2], [2, 2]]
 
 
@@ -128,7 +147,7 @@ def test_padding_counts_only_where_there_is_any():
         model = Model(gates=1)
         turns = Turns(model, pads=pads)
         with ThreadPoolExecutor(9) as pool:
-            start(pool, model, turns, 0, "ask", [[1]])
+            start(pool, model, turns, 0, ask, [[1]])
             for waiting, row in enumerate(rows, start=1):
                 pool.submit(turns.ask, [row])
                 wait_until(lambda waiting=waiting, turns=turns: len(turns._questions) == waiting)
@@ -148,25 +167,76 @@ def test_one_thread_computes_and_ends_when_nobody_asks(monkeypatch):
     turns = Turns(Watched())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(turns.ask, [[[number]] for number in range(20)]))
-        list(pool.map(turns.work, [[[number]] for number in range(20)]))
+        list(pool.map(partial(work, turns), [[[number]] for number in range(20)]))
     assert len(set(computing)) == 1
     wait_until(lambda: not computing[0].is_alive())
     assert int(turns.ask([[4]])) == 4
 
 
-def test_the_model_has_the_threads_of_whoever_asks():
+def test_the_model_has_the_threads_of_whoever_asks(threads):
     class Counts(Model):
         def __call__(self, rows, between=None):
             return super().__call__(rows, between) * 0 + torch.get_num_threads()
 
     turns = Turns(Counts())
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 1):
-            torch.set_num_threads(threads)
-            assert int(turns.ask([[4]])) == threads
-    finally:
-        torch.set_num_threads(before)
+    for number in (1, 2, 1):
+        threads(number)
+        assert int(turns.ask([[4]])) == number
+
+
+class Side(Model):
+    """Computes in several threads at once, and waits in each until so many do."""
+
+    def __init__(self, together):
+        super().__init__()
+        self.barrier = threading.Barrier(together)
+        self.computing = set()
+        self.threads = {}
+
+    def __call__(self, rows, between=None):
+        self.barrier.wait(PATIENCE)
+        self.threads[threading.current_thread().name] = torch.get_num_threads()
+        return torch.tensor([[float(sum(row))] for row in rows])
+
+
+def test_the_parts_of_a_list_are_computed_at_once_each_by_one_thread(threads):
+    threads(3)
+    model = Side(together=3)
+    turns = Turns(model, pads=False)
+    parts = list(turns.work([[[number]] * LIST_TOKENS for number in range(6)]))
+    assert [part.unique().tolist() for part in parts] == [[number] for number in range(6)]
+    assert model.threads == {"encoder": 1, "encoder 2": 1, "encoder 3": 1}
+
+
+def test_a_list_of_one_part_has_all_threads(threads):
+    threads(3)
+    model = Side(together=1)
+    assert work(Turns(model, pads=False), [[5], [7]]).flatten().tolist() == [5, 7]
+    assert model.threads == {"encoder": 3}
+
+
+def test_a_part_that_several_threads_share_out_comes_back_in_order(threads):
+    threads(2)
+    turns = Turns(Side(together=2), pads=False)
+    turns._asked_at = float("inf")  # somebody asks: small passes
+    rows = [[number] * (SLICE_TOKENS // 2) for number in range(16)]
+    found = torch.cat(list(turns.work([rows[:8], rows[8:]])))
+    assert found.flatten().tolist() == [number * SLICE_TOKENS / 2 for number in range(16)]
+
+
+def test_an_interrupted_list_leaves_the_line(threads):
+    threads(1)
+    model = Model(gates=1)
+    turns = Turns(model, pads=False)
+    with ThreadPoolExecutor(1) as pool:
+        start(pool, model, turns, 0, work, [[1]])
+        parts = turns.work([[[number]] * LIST_TOKENS for number in range(9)])
+        reading = pool.submit(next, parts)
+        model.opened[0].set()
+        assert reading.result(PATIENCE).unique().item() == 0
+        parts.close()
+    wait_until(lambda: not turns._lists)
+    assert len(model.passes) < 9
 
 
 def test_an_end_of_the_program_waits_for_the_pass_and_not_for_the_list(tmp_path):
@@ -182,7 +252,7 @@ def forward(rows, between=None):
     return torch.zeros(len(rows), 1)
 turns = Turns(forward)
 for _ in range(9):
-    threading.Thread(target=turns.work, args=([[1] * 2000],), daemon=True).start()
+    threading.Thread(target=list, args=(turns.work([[[1] * 2000]]),), daemon=True).start()
 begun.wait()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
@@ -194,12 +264,12 @@ def test_a_list_goes_in_small_passes_while_people_ask():
     model = Model()
     turns = Turns(model)
     long_list = [[1] * 100] * 5 + [[1] * (2 * SLICE_TOKENS)]
-    assert turns.work(long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
+    assert work(turns, long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
     turns.ask([[7]])
-    assert turns.work(long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
+    assert work(turns, long_list).flatten().tolist() == [100.0] * 5 + [2.0 * SLICE_TOKENS]
     assert [len(rows) for rows in model.passes] == [6, 1, 2, 2, 1, 1]
     turns._asked_at -= COMPANY_SECONDS
-    turns.work(long_list)
+    work(turns, long_list)
     assert len(model.passes[-1]) == 6
 
 
@@ -208,7 +278,7 @@ def test_a_pass_of_questions_has_a_bound():
     turns = Turns(model)
     sizes = [BATCH_TOKENS // 2, BATCH_TOKENS // 4, BATCH_TOKENS // 4, BATCH_TOKENS * 3, 1]
     with ThreadPoolExecutor(6) as pool:
-        running = [start(pool, model, turns, 0, "ask", [[1]])]
+        running = [start(pool, model, turns, 0, ask, [[1]])]
         for waiting, size in enumerate(sizes, start=1):
             running.append(pool.submit(turns.ask, [[1] * size]))
             wait_until(lambda waiting=waiting: len(turns._questions) == waiting)
@@ -222,7 +292,7 @@ def test_too_many_questions_are_refused(refused):
     model = Model(gates=1)
     turns = Turns(model, limit=2)
     with ThreadPoolExecutor(3) as pool:
-        running = [start(pool, model, turns, 0, "work", [[1]])]
+        running = [start(pool, model, turns, 0, work, [[1]])]
         running += [pool.submit(turns.ask, [[2]]) for _ in range(2)]
         wait_until(lambda: len(turns._questions) == 2)
         with refused(EncoderBusy, "2 questions", "again"):
@@ -242,7 +312,7 @@ def test_what_goes_wrong_belongs_to_those_who_asked():
     model = Fails(layers=2, gates=1)
     turns = Turns(model)
     with ThreadPoolExecutor(3) as pool:
-        bulk = start(pool, model, turns, 0, "work", [[1]])
+        bulk = start(pool, model, turns, 0, work, [[1]])
         bad = pool.submit(turns.ask, [[13]])
         wait_until(lambda: len(turns._questions) == 1)
         model.opened[0].set()
@@ -250,7 +320,7 @@ def test_what_goes_wrong_belongs_to_those_who_asked():
             bad.result(PATIENCE)
         assert int(bulk.result(PATIENCE)) == 1
     with pytest.raises(MemoryError, match="thirteen"):
-        turns.work([[13]])
+        work(turns, [[13]])
     assert int(turns.ask([[4]])) == 4
 
 
@@ -263,16 +333,16 @@ def test_an_interruption_is_passed_on_and_frees_the_turn():
             return vectors
 
     turns = Turns(Interrupted())
-    for call in (turns.ask, turns.work):
+    for call in (ask, work):
         with pytest.raises(KeyboardInterrupt):
-            call([[13]])
-        assert int(call([[4]])) == 4
+            call(turns, [[13]])
+        assert int(call(turns, [[4]])) == 4
 
 
 def test_under_a_crowd_nobody_waits_for_ever():
     turns = Turns(Model(layers=3))
     with ThreadPoolExecutor(32) as pool:
-        futures = [pool.submit(turns.work if n % 7 == 0 else turns.ask, [[n]]) for n in range(1000)]
+        futures = [pool.submit(work if n % 7 == 0 else ask, turns, [[n]]) for n in range(1000)]
         assert np.array_equal([int(future.result(PATIENCE)) for future in futures], np.arange(1000))
 
 
