@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embedder.scaled import Norm, Scaled
+from embedder.scaled import Norm
 
 _STEPS = ((512, 32), (64, 16), (0, 4))
 """Above so many tokens, the rows of a product are a multiple of the second number."""
@@ -111,41 +111,39 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Heads:
+    """Of a layer.
+
+    Attributes:
+        asked: H heads of queries.
+        shared: K heads of keys and of values, each shared by H / K of queries, which go through one product.
+        norms: Of queries and of keys, where a model has them.
+    """
+
+    asked: int
+    shared: int
+    norms: tuple[Norm, Norm] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """Attention of every token to all of its own text.
 
     Attributes:
-        heads: H.
-        shared_heads: K heads of keys and values, each shared by H / K of queries, which go through one product.
+        heads: H of queries, K of keys and values.
         scaling: Of the scores.
-        on_heads: Norms of queries and of keys, where a model has them.
     """
 
-    heads: int
-    shared_heads: int
+    heads: Heads
     scaling: float
-    on_heads: tuple[Norm, Norm] | None
 
-    def __call__(self, joined: Scaled, rotation: Rotation, shape: Shape) -> Tensor:
-        """``(N, (H + 2K) d)`` queries, keys and values to ``(N, H d)``."""
-        queries, keys, values = self._parts(joined)
-        queries, keys = rotation(queries), rotation(keys)
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, shape: Shape) -> Tensor:
+        """Queries ``(N, H, d)``, keys and values ``(N, K, d)`` to ``(N, H d)``."""
         attended = torch.empty_like(queries)
         for run in shape.runs:  # in their order: what one writes behind its tokens, the next writes over
             self._attend(run.of(queries), run.of(keys), run.of(values), run.tokens, run.of(attended))
         attended[shape.tokens :] = 0
         return attended.flatten(1)
-
-    def _parts(self, joined: Scaled) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries ``(N, H, d)``, keys and values ``(N, K, d)``, normed as the model does it."""
-        values = joined.values if self.on_heads else joined.whole()
-        parts = values.view(len(values), self.heads + 2 * self.shared_heads, -1)
-        queries, keys, told = parts.tensor_split((self.heads, self.heads + self.shared_heads), dim=1)
-        if self.on_heads:
-            scales = None if joined.scales is None else joined.scales[:, :, None]
-            queries, keys = self.on_heads[0](queries, scales), self.on_heads[1](keys, scales)
-            told = told if scales is None else told * scales.to(told.dtype)
-        return queries, keys, told
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, tokens: int, out: Tensor) -> None:
         """A run of T tokens: queries ``(B, R, H, d)``, keys and values ``(B, R, K, d)``, out ``(B, R, H, d)``."""
@@ -154,12 +152,15 @@ class Attention:
         nothing = asked.new_zeros(())
         scores = torch.baddbmm(nothing, asked.flatten(2, 3).flatten(0, 1), known, beta=0, alpha=self.scaling)
         scores[..., tokens:] = -torch.inf
-        attended = torch.bmm(scores.softmax(dim=-1), values.transpose(1, 2).flatten(0, 1))  # (B K, R H / K, d)
-        self._by_key(out).copy_(attended.view(asked.shape))
+        told = values.transpose(1, 2).flatten(0, 1)  # (B K, R, d)
+        if self.heads.shared == 1:  # all heads of a token stand together
+            torch.bmm(scores.softmax(dim=-1), told, out=out.flatten(1, 2))
+        else:
+            self._by_key(out).copy_(torch.bmm(scores.softmax(dim=-1), told).view(asked.shape))
 
     def _by_key(self, states: Tensor) -> Tensor:
         """``(B, R, H, d)`` to ``(B, K, R, H / K, d)``: all heads of a token that share keys together."""
-        return states.view(*states.shape[:2], self.shared_heads, -1, states.shape[3]).transpose(1, 2)
+        return states.view(*states.shape[:2], self.heads.shared, -1, states.shape[3]).transpose(1, 2)
 
 
 def _round_number(tokens: int) -> int:

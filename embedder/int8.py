@@ -56,11 +56,11 @@ class Int8Linear:
 
     def __call__(self, rows: Scaled) -> Scaled:
         """``(N, I)`` to ``(N, O)``."""
-        return self.given(rounded(rows))
+        return self.given(self.prepared(rows))
 
     def prepared(self, rows: Scaled) -> Scaled:
-        """Rows as they are multiplied, for several products of the same: codes and their scales."""
-        return rounded(rows)
+        """Rows as they are multiplied, for several products of the same: codes, which they may be, and their scales."""
+        return rows if rows.values.dtype == torch.uint8 else rounded(rows)
 
     def given(self, prepared: Scaled) -> Scaled:
         """The product of prepared rows."""

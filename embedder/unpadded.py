@@ -8,7 +8,6 @@ what scales a row is multiplied in as late as can be (``scaled.py``).
 """
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,17 +15,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
-from embedder.attention import Attention, Rotation, Shape
+from embedder.attention import Attention, Heads, Rotation, Shape
 from embedder.bidirectional import DECODERS
 from embedder.int8 import Int8Linear
-from embedder.scaled import Linear, Norm, Scaled
-
-_GELU_SCALE = math.sqrt(2 / math.pi)
-_GELU_LINEAR = torch.tensor(2 * _GELU_SCALE)
-
+from embedder.scaled import Linear, Norm
+from embedder.steps import Activation, PlainSteps, Steps
 
 Product = Linear | Int8Linear
 
@@ -44,7 +39,7 @@ class _Layer:
     before_mlp: Norm
     gate: Product
     up: Product
-    activation: Callable[[Tensor], Tensor]
+    activation: Activation
     down: Product
     after_mlp: Norm | None
 
@@ -53,9 +48,7 @@ class _Layer:
 
     def in_bytes(self) -> "_Layer":
         joined, out, gate, up, down = map(_in_bytes, self.products())
-        # The exact form takes a quarter of the time; what the two differ in is lost in the rounding (cosine 0.9999998).
-        activation = functional.gelu if self.activation is _gelu else self.activation
-        return replace(self, joined=joined, out=out, gate=gate, up=up, down=down, activation=activation)
+        return replace(self, joined=joined, out=out, gate=gate, up=up, down=down)
 
 
 class UnpaddedDecoder:
@@ -67,6 +60,7 @@ class UnpaddedDecoder:
         layers: Any = backbone.layers
         self._layers = [_layer(module) for module in layers]
         self._norm = Norm.of(self._backbone.norm)
+        self._steps: Steps = PlainSteps()
         self._rotations: dict[str, Rotation] = {}
 
     @staticmethod
@@ -86,7 +80,18 @@ class UnpaddedDecoder:
         """The same decoder, its products rounded to 8 bits."""
         rounded = copy.copy(self)
         rounded._layers = [layer.in_bytes() for layer in self._layers]
+        rounded._steps = self._steps_in_bytes()
         return rounded
+
+    def _steps_in_bytes(self) -> Steps:
+        """The kernels, where they are installed and compute what this model does."""
+        if self._backbone.dtype != torch.float32 or any(layer.activation.sigmoid is None for layer in self._layers):
+            return PlainSteps(rounds=True)
+        try:
+            from embedder.fused import FusedSteps
+        except ImportError:
+            return PlainSteps(rounds=True)
+        return FusedSteps()
 
     def forget_weights(self) -> None:
         """Let go of what transformers' modules multiply with, for a pass that has its own."""
@@ -105,11 +110,23 @@ class UnpaddedDecoder:
         pause = between or (lambda: None)
         for layer in self._layers:
             pause()
-            states = _after_attention(states, layer, rotations[layer.rotary], shape)
+            self._attend(states, layer, rotations[layer.rotary], shape)
             pause()
-            states = _added(states, _fed(layer.before_mlp.ahead(states), layer), layer.after_mlp)
+            self._feed(states, layer)
         precise = self._norm(states[: shape.tokens]).float()
         return torch.segment_reduce(precise, "mean", lengths=torch.tensor(shape.lengths))
+
+    def _attend(self, states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape) -> None:
+        """Add what the attention of a layer gives to states ``(N, D)``."""
+        joined = layer.joined(self._steps.ahead(states, layer.before_attention))
+        attended = layer.attention(*self._steps.heads(joined, layer.attention.heads, rotation), shape)
+        self._steps.add(states, layer.out(self._steps.whole(attended)), layer.after_attention)
+
+    def _feed(self, states: Tensor, layer: _Layer) -> None:
+        """Add what the feed-forward part of a layer gives, ``W (act(G x) * U x)``."""
+        prepared = layer.gate.prepared(self._steps.ahead(states, layer.before_mlp))
+        gated = self._steps.gated(layer.gate.given(prepared), layer.up.given(prepared), layer.activation)
+        self._steps.add(states, layer.down(gated), layer.after_mlp)
 
     def _rotation(self, kind: str, shape: Shape) -> Rotation:
         """Of the positions of all tokens."""
@@ -123,57 +140,24 @@ class UnpaddedDecoder:
         return known.at(shape.positions)
 
 
-def _after_attention(states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape) -> Tensor:
-    """``(N, D)`` to ``(N, D)``."""
-    attended = layer.attention(layer.joined(layer.before_attention.ahead(states)), rotation, shape)
-    return _added(states, layer.out(Scaled(attended)), layer.after_attention)
-
-
-def _added(states: Tensor, rows: Scaled, norm: Norm | None) -> Tensor:
-    """What a block gave, normed where the model does so, and what went past it."""
-    return (norm.behind(rows) if norm else rows.whole()).add_(states)
-
-
-def _fed(rows: Scaled, layer: _Layer) -> Scaled:
-    """``W (act(G x) * U x)``. The activation alone minds factors; those of the other half go on."""
-    prepared = layer.gate.prepared(rows)
-    gate, up = layer.gate.given(prepared).whole(), layer.up.given(prepared)
-    return layer.down(Scaled(layer.activation(gate).mul_(up.values), up.scales))
-
-
-def _gelu(states: Tensor) -> Tensor:
-    """``x (1 + tanh(y)) / 2 = x sigmoid(2 y)`` with ``y = sqrt(2 / pi) (x + 0.044715 x^3)`` (arXiv 1606.08415).
-
-    torch's own takes half as long again on a CPU: its tanh is slow, its sigmoid is not.
-    """
-    precise = states.float()
-    inner = torch.addcmul(_GELU_LINEAR, precise, precise, value=2 * _GELU_SCALE * 0.044715)
-    return inner.mul_(precise).sigmoid_().mul_(precise).to(states.dtype)
-
-
 def _layer(module: Any) -> _Layer:  # noqa: ANN401 - a decoder layer of transformers
     attention, mlp = module.self_attn, module.mlp
     config = attention.config
     is_sandwich = hasattr(module, "pre_feedforward_layernorm")
     second = module.pre_feedforward_layernorm if is_sandwich else module.post_attention_layernorm
-    has_head_norms = hasattr(attention, "q_norm")
+    norms = (Norm.of(attention.q_norm), Norm.of(attention.k_norm)) if hasattr(attention, "q_norm") else None
     is_by_kind = config.model_type == "gemma3_text"  # the only one whose layers rotate by different bases
     return _Layer(
         rotary=attention.layer_type if is_by_kind else "",
         before_attention=Norm.of(module.input_layernorm),
         joined=_joined(attention.q_proj, attention.k_proj, attention.v_proj),
-        attention=Attention(
-            heads=config.num_attention_heads,
-            shared_heads=config.num_key_value_heads,
-            scaling=attention.scaling,
-            on_heads=(Norm.of(attention.q_norm), Norm.of(attention.k_norm)) if has_head_norms else None,
-        ),
+        attention=Attention(Heads(config.num_attention_heads, config.num_key_value_heads, norms), attention.scaling),
         out=_joined(attention.o_proj),
         after_attention=Norm.of(module.post_attention_layernorm) if is_sandwich else None,
         before_mlp=Norm.of(second),
         gate=_joined(mlp.gate_proj),
         up=_joined(mlp.up_proj),
-        activation=_gelu if getattr(config, "hidden_activation", None) == "gelu_pytorch_tanh" else mlp.act_fn,
+        activation=Activation.of(getattr(config, "hidden_activation", None) or config.hidden_act, mlp.act_fn),
         down=_joined(mlp.down_proj),
         after_mlp=Norm.of(module.post_feedforward_layernorm) if is_sandwich else None,
     )

@@ -103,9 +103,7 @@ def bench_encode(wanted: EncodeBench) -> dict[str, Any]:
     }
 
 
-def _best_of(
-    contestants: Mapping[str, Contestant], texts: list[str], few: list[str], rounds: int
-) -> dict[str, float]:
+def _best_of(contestants: Mapping[str, Contestant], texts: list[str], few: list[str], rounds: int) -> dict[str, float]:
     """Seconds of the best round of each."""
     for encode in contestants.values():
         _seconds(encode, few, few)  # the first call of each pays for set-up

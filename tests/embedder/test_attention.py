@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from embedder.attention import Attention, Rotation, Shape
+from embedder.attention import Attention, Heads, Rotation, Shape
 from embedder.scaled import Norm, Scaled
+from embedder.steps import PlainSteps
 
 WIDTH = 8
 LENGTHS = st.lists(st.integers(1, 80), min_size=1, max_size=6)
@@ -61,8 +62,9 @@ def test_every_text_attends_to_itself_alone(heads, shared, with_norms, lengths, 
     norms = (Norm(torch.rand(WIDTH), 1e-6), Norm(torch.rand(WIDTH), 1e-6)) if with_norms else None
     angles = torch.randn(80, 1, WIDTH // 2, generator=generator).repeat(1, 1, 2)
     rotation = Rotation(angles.cos(), angles.sin())
-    attention = Attention(heads, shared, 0.3, norms)
-    found = attention(Scaled(values.clone(), scales), rotation.at(shape.positions), shape)
+    attention = Attention(Heads(heads, shared, norms), 0.3)
+    parts = PlainSteps().heads(Scaled(values.clone(), scales), attention.heads, rotation.at(shape.positions))
+    found = attention(*parts, shape)
     assert found.shape == (len(values), heads * WIDTH)
     whole = (values * scales).view(len(values), -1, WIDTH)
     ends = list(itertools.accumulate(lengths))
