@@ -85,7 +85,7 @@ class UnpaddedDecoder:
 
     def _steps_in_bytes(self) -> Steps:
         """The kernels, where they are installed and compute what this model does."""
-        if self._backbone.dtype != torch.float32 or any(layer.activation.sigmoid is None for layer in self._layers):
+        if any(layer.activation.sigmoid is None for layer in self._layers):
             return PlainSteps(rounds=True)
         try:
             from embedder.fused import FusedSteps

@@ -29,8 +29,18 @@ ACTIVATIONS = [
 ]
 
 
-def drawn(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+
+
+def drawn(seed, *shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def assert_states(found, exact, dtype):
+    """States as they come out of the same ones in float32, each rounded once at the end."""
+    assert found.dtype == dtype
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2**-8, "atol": 1e-5}
+    assert torch.allclose(found.float(), exact, **close)
 
 
 def factors(seed, rows):
@@ -46,34 +56,37 @@ def assert_codes(found, expected):
     assert torch.allclose(found.scales, exact.scales, rtol=2e-5)
 
 
+@DTYPES
 @given(rows=ROWS, width=WIDTHS, seed=SEEDS)
-def test_rows_are_rounded_as_torch_does(rows, width, seed):
-    states = drawn(seed, rows, width) * torch.logspace(-3, 3, rows)[:, None]
-    assert_codes(STEPS.whole(states.clone()), Scaled(states))
+def test_rows_are_rounded_as_torch_does(dtype, rows, width, seed):
+    states = (drawn(seed, rows, width) * torch.logspace(-3, 3, rows)[:, None]).to(dtype)
+    assert_codes(STEPS.whole(states.clone()), Scaled(states.float()))
     norm = Norm(drawn(seed + 1, width), 1e-2)
-    assert_codes(STEPS.ahead(states, norm), norm.ahead(states))
+    assert_codes(STEPS.ahead(states, norm), norm.ahead(states.float()))
 
 
+@DTYPES
 @pytest.mark.parametrize("with_scales", [True, False])
 @pytest.mark.parametrize("with_norm", [True, False])
 @given(rows=ROWS, width=WIDTHS, seed=SEEDS)
-def test_a_block_is_added(with_scales, with_norm, rows, width, seed):
-    states, values = drawn(seed, rows, width), drawn(seed + 1, rows, width)
+def test_a_block_is_added(dtype, with_scales, with_norm, rows, width, seed):
+    states, values = drawn(seed, rows, width, dtype=dtype), drawn(seed + 1, rows, width, dtype=dtype)
     scales = factors(seed + 2, rows) if with_scales else None
     norm = Norm(drawn(seed + 3, width), 1e-2) if with_norm else None
-    found, expected = states.clone(), states.clone()
+    found, exact = states.clone(), states.float()
     STEPS.add(found, Scaled(values.clone(), scales), norm)
-    PLAIN.add(expected, Scaled(values.clone(), scales), norm)
-    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    PLAIN.add(exact, Scaled(values.float(), scales), norm)
+    assert_states(found, exact, dtype)
 
 
+@DTYPES
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=["gelu", "silu"])
 @given(rows=ROWS, width=WIDTHS, seed=SEEDS)
-def test_gates(activation, rows, width, seed):
-    gate, up = drawn(seed, rows, width) * 4, drawn(seed + 1, rows, width)
+def test_gates(dtype, activation, rows, width, seed):
+    gate, up = (drawn(seed, rows, width) * 4).to(dtype), drawn(seed + 1, rows, width, dtype=dtype)
     scales = factors(seed + 2, rows)
     found = STEPS.gated(Scaled(gate.clone(), scales), Scaled(up.clone(), scales), activation)
-    assert_codes(found, PLAIN.gated(Scaled(gate.clone(), scales), Scaled(up, scales), activation))
+    assert_codes(found, PLAIN.gated(Scaled(gate.float(), scales), Scaled(up.float(), scales), activation))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=["gelu", "silu"])
@@ -84,20 +97,22 @@ def test_gates_far_out_are_open_or_shut(activation):
     assert torch.allclose(values, gate.clamp(min=0), atol=found.scales.item() / 2 + 1e-6)
 
 
+@DTYPES
 @pytest.mark.parametrize(("asked", "shared"), [(4, 1), (4, 2), (3, 3)])
 @pytest.mark.parametrize("with_norms", [True, False])
 @given(rows=ROWS, half=st.integers(1, 9), seed=SEEDS)
-def test_heads_are_split_normed_and_turned(asked, shared, with_norms, rows, half, seed):
+def test_heads_are_split_normed_and_turned(dtype, asked, shared, with_norms, rows, half, seed):
     width = 2 * half
-    joined = Scaled(drawn(seed, rows, (asked + 2 * shared) * width), factors(seed + 1, rows))
+    joined = drawn(seed, rows, (asked + 2 * shared) * width, dtype=dtype)
+    scales = factors(seed + 1, rows)
     norms = (Norm(drawn(seed + 2, width), 1e-2), Norm(drawn(seed + 3, width), 1e-2)) if with_norms else None
     angles = drawn(seed + 4, rows, 1, half).repeat(1, 1, 2)
-    turn = Rotation(angles.cos(), angles.sin())
+    turn = Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
+    exact = Rotation(turn.cosines.float(), turn.sines.float())
     heads = Heads(asked, shared, norms)
-    found = STEPS.heads(joined, heads, turn)
-    expected = PLAIN.heads(Scaled(joined.values.clone(), joined.scales), heads, turn)
-    for one, other in zip(found, expected, strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    found = STEPS.heads(Scaled(joined.clone(), scales), heads, turn)
+    for one, other in zip(found, PLAIN.heads(Scaled(joined.float(), scales), heads, exact), strict=True):
+        assert_states(one, other, dtype)
 
 
 def test_a_row_of_zeros_is_one():
@@ -111,15 +126,31 @@ def test_a_row_of_zeros_is_one():
 needs_bytes = pytest.mark.skipif(not int8.is_available(), reason="this processor does not multiply bytes exactly")
 
 
+def decoder(family, dtype):
+    return UnpaddedDecoder(make_bidirectional(tiny_backbone(family).to(dtype)).requires_grad_(False))
+
+
 @needs_bytes
 @pytest.mark.parametrize("family", sorted(DECODERS))
 def test_a_decoder_gives_the_vectors_that_it_gives_through_torch(family):
-    decoder = UnpaddedDecoder(make_bidirectional(tiny_backbone(family)).requires_grad_(False)).in_bytes()
+    in_bytes = decoder(family, torch.float32).in_bytes()
     rows = [list(range(5, 5 + length)) for length in (16, 11, 7, 7, 3, 1)]
-    assert isinstance(decoder._steps, fused.FusedSteps)
-    found = decoder(rows)
-    decoder._steps = PlainSteps(rounds=True)
-    assert torch.cosine_similarity(found, decoder(rows)).min() > 0.9999
+    assert isinstance(in_bytes._steps, fused.FusedSteps)
+    found = in_bytes(rows)
+    in_bytes._steps = PlainSteps(rounds=True)
+    assert torch.cosine_similarity(found, in_bytes(rows)).min() > 0.9999
+
+
+@needs_bytes
+@pytest.mark.parametrize("family", sorted(DECODERS))
+def test_in_bfloat16_a_decoder_loses_no_more_than_through_torch(family):
+    draw = np.random.default_rng(1).integers
+    rows = [draw(5, 399, length).tolist() for length in (16, 11, 7, 7, 3, 1) for _ in range(20)]
+    exact, in_bytes = decoder(family, torch.float32)(rows), decoder(family, torch.bfloat16).in_bytes()
+    lost = 1 - torch.cosine_similarity(in_bytes(rows), exact)
+    in_bytes._steps = PlainSteps(rounds=True)
+    allowed = 1 - torch.cosine_similarity(in_bytes(rows), exact)
+    assert lost.mean() < 1.1 * allowed.mean()
 
 
 @needs_bytes
