@@ -63,16 +63,20 @@ class _Ending:
         self.is_near = False
 
     @contextmanager
-    def put_off(self) -> Iterator[bool]:
-        """While something is computed; False where nothing may be any more."""
+    def put_off(self) -> Iterator[None]:
+        """While something is computed.
+
+        Once the end is near this goes on for ever: a thread that came to its own end while Python ends would let go of
+        the model's tensors, and torch aborts where those cannot have Python's lock.
+        """
         with self._changed:
-            may_begin = not self.is_near
-            self._passes += may_begin
+            self._changed.wait_for(lambda: not self.is_near)
+            self._passes += 1
         try:
-            yield may_begin
+            yield
         finally:
             with self._changed:
-                self._passes -= may_begin
+                self._passes -= 1
                 self._changed.notify_all()
 
     def come(self) -> None:
@@ -176,14 +180,13 @@ class Turns:
 
     def _run(self, waits: Callable[[], bool], take: Callable[[], None]) -> None:
         """Compute as long as anybody waits, and a while longer."""
-        while not self._ending.is_near:
+        while True:
             with self._changed:
                 if not self._changed.wait_for(waits, _IDLE_SECONDS):
                     del self._threads[threading.current_thread().name]
                     return
-            with self._ending.put_off() as may_begin:
-                if may_begin:
-                    take()
+            with self._ending.put_off():
+                take()
 
     def _first_waits(self) -> bool:
         return bool(self._questions or self._lists)

@@ -101,7 +101,7 @@ class UnpaddedDecoder:
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Sequence[int]], between: Callable[[], None] | None = None) -> Tensor:
-        """Mean of the token states of each text, see :class:`~embedder.model.Forward`; may stop twice a layer."""
+        """Mean of the token states of each text, see :class:`~embedder.model.Forward`; may stop four times a layer."""
         shape = Shape.of([len(row) for row in rows], self._backbone.dtype)
         ids = torch.zeros(len(shape.positions), dtype=torch.int64)
         ids[: shape.tokens] = torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
@@ -109,23 +109,28 @@ class UnpaddedDecoder:
         rotations = {kind: self._rotation(kind, shape) for kind in {layer.rotary for layer in self._layers}}
         pause = between or (lambda: None)
         for layer in self._layers:
-            pause()
-            self._attend(states, layer, rotations[layer.rotary], shape)
-            pause()
-            self._feed(states, layer)
+            self._attend(states, layer, rotations[layer.rotary], shape, pause)
+            self._feed(states, layer, pause)
         precise = self._norm(states[: shape.tokens]).float()
         return torch.segment_reduce(precise, "mean", lengths=torch.tensor(shape.lengths))
 
-    def _attend(self, states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape) -> None:
+    def _attend(
+        self, states: Tensor, layer: _Layer, rotation: Rotation, shape: Shape, pause: Callable[[], None]
+    ) -> None:
         """Add what the attention of a layer gives to states ``(N, D)``."""
+        pause()
         joined = layer.joined(self._steps.ahead(states, layer.before_attention))
-        attended = layer.attention(*self._steps.heads(joined, layer.attention.heads, rotation), shape)
+        parts = self._steps.heads(joined, layer.attention.heads, rotation)
+        pause()
+        attended = layer.attention(*parts, shape)
         self._steps.add(states, layer.out(self._steps.whole(attended)), layer.after_attention)
 
-    def _feed(self, states: Tensor, layer: _Layer) -> None:
+    def _feed(self, states: Tensor, layer: _Layer, pause: Callable[[], None]) -> None:
         """Add what the feed-forward part of a layer gives, ``W (act(G x) * U x)``."""
+        pause()
         prepared = layer.gate.prepared(self._steps.ahead(states, layer.before_mlp))
         gated = self._steps.gated(layer.gate.given(prepared), layer.up.given(prepared), layer.activation)
+        pause()
         self._steps.add(states, layer.down(gated), layer.after_mlp)
 
     def _rotation(self, kind: str, shape: Shape) -> Rotation:

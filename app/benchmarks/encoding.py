@@ -33,6 +33,7 @@ from indexer.sources.folders import find_files
 
 RANDOM_MODEL = "qwen2-0.5b-random"
 _OURS, _DEFAULT = "ours", "sentence-transformers, default"
+_PLAIN = torch.float32
 _MAX_TOKENS = 512
 _PRODUCT_TOKENS, _PRODUCT_ROUNDS = 2048, 5
 _FEW_TOKENS = 1024
@@ -151,22 +152,24 @@ def _other_model(folder: Path) -> dict[str, Contestant]:
 
 
 def _sentence_transformers(place: Path, max_tokens: int) -> dict[str, Contestant]:
-    """As installed by default, and at its best: bfloat16 weights, sorted by length as it does, two batch sizes."""
+    """As installed by default, and at its best: bfloat16 where the processor has it, and a smaller batch."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise BenchRefused(
             "The peer of this measurement is not installed; run pip install 'kalm-retrieval[dev]'."
         ) from error
+    dtype = BYTES[bytes_here()]
     plain = SentenceTransformer(str(place), device="cpu")
-    fast = SentenceTransformer(str(place), device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    fast = SentenceTransformer(str(place), device="cpu", model_kwargs={"dtype": dtype}) if dtype != _PLAIN else plain
     for peer in (plain, fast):
         peer.max_seq_length = max_tokens
-    return {
-        _DEFAULT: lambda texts: plain.encode(texts),
-        "sentence-transformers, bfloat16, batches of 32": lambda texts: fast.encode(texts, batch_size=32),
-        "sentence-transformers, bfloat16, batches of 8": lambda texts: fast.encode(texts, batch_size=8),
-    }
+    name = f"sentence-transformers, {dtype_name(dtype)}, batches of"
+    found: dict[str, Contestant] = {_DEFAULT: lambda texts: plain.encode(texts)}
+    found[f"{name} 8"] = lambda texts: fast.encode(texts, batch_size=8)
+    if fast is not plain:
+        found[f"{name} 32"] = lambda texts: fast.encode(texts, batch_size=32)
+    return found
 
 
 @contextmanager

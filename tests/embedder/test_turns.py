@@ -239,7 +239,17 @@ def test_an_interrupted_list_leaves_the_line(threads):
     assert len(model.passes) < 9
 
 
-def test_an_end_of_the_program_waits_for_the_pass_and_not_for_the_list(tmp_path):
+STAYS = """
+(thread,) = [thread for thread in threading.enumerate() if thread.name == "encoder"]
+turns._ending.come()
+thread.join(0.2)
+assert thread.is_alive()
+"""
+"""What is computing as the end comes keeps what it holds."""
+
+
+@pytest.mark.parametrize("end", ["", STAYS], ids=["at once", "watched"])
+def test_an_end_of_the_program_waits_for_the_pass_and_not_for_the_list(end):
     program = """
 import threading, time, torch
 from embedder.turns import Turns
@@ -255,6 +265,7 @@ for _ in range(9):
     threading.Thread(target=list, args=(turns.work([[[1] * 2000]]),), daemon=True).start()
 begun.wait()
 """
+    program += end
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.split() == ["begun", "ended"]
     assert not done.stderr
