@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.lexical import SparseVector
 from indexer.stores.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
-from indexer.stores.protocol import DAY, OVERSAMPLING, Hit, Point, Query, point_id
+from indexer.stores.protocol import ACORN_SELECTIVITY, DAY, OVERSAMPLING, Hit, Point, Query, point_id
 
 DENSE, LEXICAL = "dense", "lexical"
 _TEXT, _KEY, RECORD = "page_content", "key", "record"
@@ -62,12 +62,14 @@ def request(query: Query) -> edge.QueryRequest | None:
         nearest = edge.Query.Nearest(terms, using=LEXICAL)
     else:
         return None
+    only = _filter(query)
     parameters = edge.SearchParams(
         hnsw_ef=query.effort,
         exact=query.exact,
         quantization=edge.QuantizationSearchParams(ignore=query.exact, rescore=True, oversampling=OVERSAMPLING),
+        acorn=edge.AcornSearchParams(enable=only is not None, max_selectivity=ACORN_SELECTIVITY),
     )
-    return edge.QueryRequest(query.limit, query=nearest, filter=_filter(query), with_payload=True, params=parameters)
+    return edge.QueryRequest(query.limit, query=nearest, filter=only, with_payload=True, params=parameters)
 
 
 def filter_of(condition: Condition) -> edge.Filter:

@@ -19,6 +19,11 @@ from indexer.stores.conditions import Condition
 EMBEDDED, SERVER = "qdrant-edge", "qdrant-server"
 """What manifests call the two engines."""
 
+ACORN_SELECTIVITY = 0.6
+"""A filter that fewer passages meet is followed past those that do not (ACORN, arXiv 2403.04871). Where it is met too
+seldom for the graph to hold together and too often for all to be compared, half of the nearest were lost without. A
+field that has no index is taken to be met by half."""
+
 OVERSAMPLING = 3.0
 """Where vectors are quantised: how many times as many as asked for are scored again with the full ones."""
 

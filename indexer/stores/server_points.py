@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from indexer.lexical import SparseVector
 from indexer.stores.conditions import METADATA, Condition, Flag, Leaf, Missing, Moments, Numbers, json_path, translated
-from indexer.stores.protocol import DAY, OVERSAMPLING, Hit, Point, Query, StoreError, point_id
+from indexer.stores.protocol import ACORN_SELECTIVITY, DAY, OVERSAMPLING, Hit, Point, Query, StoreError, point_id
 
 DENSE, LEXICAL = "dense", "lexical"
 RECORD = "record"
@@ -90,11 +90,12 @@ class Layout:
             using, asked = self.lexical, _sparse(query.lexical)
         else:
             return None
+        only = self._filter(query)
         return models.QueryRequest(
             query=asked,
             using=using or None,
-            filter=self._filter(query),
-            params=_parameters(query),
+            filter=only,
+            params=_parameters(query, is_filtered=only is not None),
             limit=query.limit,
             with_payload=True,
         )
@@ -173,11 +174,12 @@ def layout_of(name: str, params: models.CollectionParams, asked: Layout) -> tupl
     return replace(asked, dense=dense, lexical=lexical, others=others), found.size
 
 
-def _parameters(query: Query) -> models.SearchParams:
+def _parameters(query: Query, *, is_filtered: bool) -> models.SearchParams:
     if query.exact:
         return models.SearchParams(exact=True)
     rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)  # nothing without quantization
-    return models.SearchParams(hnsw_ef=query.effort, quantization=rescored)
+    acorn = models.AcornSearchParams(enable=True, max_selectivity=ACORN_SELECTIVITY) if is_filtered else None
+    return models.SearchParams(hnsw_ef=query.effort, quantization=rescored, acorn=acorn)
 
 
 def _sparse(terms: SparseVector) -> models.SparseVector:
