@@ -41,7 +41,7 @@ WAITING_QUESTIONS = 1024
 """More than that many behind each other could only be answered too late."""
 
 SLICE_TOKENS = 256
-"""Tokens of a list's pass while people ask, so that a step of it takes about a quarter of the time."""
+"""Tokens of a list's pass while people ask, so that a step of it takes about half the time."""
 
 COMPANY_SECONDS = 2.0
 """How long after a question another is expected."""
